@@ -1,0 +1,26 @@
+# Every target is one command; the scripts in script/ do the work and run by themselves too.
+
+.DEFAULT_GOAL := help
+.PHONY: setup demo test lint wheel clean help
+
+setup: ## Make Ruby, Redis and the virtual environment under .dev/
+	@script/setup
+
+demo: setup ## Show gokiq at work beside a small Rails application
+	@.dev/venv/bin/python -m examples.demo
+
+test: setup ## Run the static checks and the tests of both languages
+	@script/test
+
+lint: setup ## Run the static checks alone
+	@script/lint
+
+wheel: setup ## Build the source archive and the wheel into dist/
+	@.dev/venv/bin/python -m build
+
+clean: ## Remove everything that was made, .dev/ included
+	@rm -rf .dev tmp build dist wheelhouse *.egg-info gokiq/*.so gokiq/*.c
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12

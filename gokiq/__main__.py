@@ -1,0 +1,5 @@
+"""python -m gokiq: the same as gokiq-fast."""
+
+from gokiq.cli import main
+
+main()

@@ -1,0 +1,313 @@
+"""The plain twin of `_core.pyx`; what each function promises is written in `_core.pyi`."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, final
+
+from gokiq.errors import ProtocolError
+
+HELLO: Final = 1
+WELCOME: Final = 2
+READY: Final = 3
+BATCH: Final = 4
+RESULTS: Final = 5
+INTERRUPT: Final = 6
+QUIET: Final = 7
+DRAIN: Final = 8
+PING: Final = 9
+PONG: Final = 10
+GOODBYE: Final = 11
+ERROR: Final = 12
+
+OK: Final = 0
+RETRY: Final = 1
+DEAD: Final = 2
+DISCARDED: Final = 3
+SKIPPED: Final = 4
+SHUTDOWN: Final = 5
+REFUSED: Final = 6
+INTERNAL: Final = 7
+
+HEADER_BYTES: Final = 8
+MAX_BODY_BYTES: Final = 67_108_864
+
+_LAST_REQUIRED_TYPE = 127
+_U8, _U16, _U64 = 0xFF, 0xFFFF, 0xFFFF_FFFF_FFFF_FFFF
+_HEADER = struct.Struct(">IBxxx")
+_JOB = struct.Struct(">QHHI")
+_OUTCOME = struct.Struct(">QBBxxIQ")
+_SCORE = struct.Struct(">dI")
+_TEXT = struct.Struct(">H")
+_DETAIL_BYTES = _SCORE.size + 2 * _TEXT.size
+_INTERRUPT = struct.Struct(">QB")
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    number: int
+    route: int
+    payload: bytes = field(repr=False)
+    claimed_at: float
+
+    def __post_init__(self) -> None:
+        _check_bounds((self.number, _U64), (self.route, _U16))
+        _check_types((self.payload, bytes))
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    number: int
+    status: int
+    counts: int = 0
+    elapsed_us: int = 0
+    score: float = 0.0
+    payload: bytes = field(default=b"", repr=False)
+    error_class: str = ""
+    error_message: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        _check_bounds(
+            (self.number, _U64), (self.status, _U8), (self.counts, _U8), (self.elapsed_us, _U64)
+        )
+        _check_types((self.payload, bytes), (self.error_class, str), (self.error_message, str))
+
+
+def _check_bounds(*numbers: tuple[int, int]) -> None:
+    for number, most in numbers:
+        if not 0 <= number <= most:
+            raise OverflowError(f"{number} is not between 0 and {most}")
+
+
+def _check_types(*values: tuple[object, type]) -> None:
+    for value, kind in values:
+        if type(value) is not kind:
+            raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
+
+
+@final
+class FrameReader:
+    def __init__(self, allowed: frozenset[int]) -> None:
+        self._allowed = frozenset(kind for kind in allowed if 0 <= kind <= _LAST_REQUIRED_TYPE)
+        self._header = b""
+        self._body = bytearray()
+        self.buffered = 0
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        frames: list[tuple[int, bytes]] = []
+        at = 0
+        while True:
+            if self.buffered < HEADER_BYTES:
+                piece = data[at : at + HEADER_BYTES - self.buffered]
+                self._header += piece
+                self.buffered += len(piece)
+                at += len(piece)
+                if self.buffered < HEADER_BYTES:
+                    return frames
+            length, kind = _HEADER.unpack(self._header)
+            self._check(length, kind)
+            missing = length + HEADER_BYTES - self.buffered
+            piece = data[at : at + missing]
+            self.buffered += len(piece)
+            at += len(piece)
+            if kind <= _LAST_REQUIRED_TYPE:
+                self._body += piece
+            if len(piece) < missing:
+                return frames
+            if kind <= _LAST_REQUIRED_TYPE:
+                frames.append((kind, bytes(self._body)))
+            self._header = b""
+            self._body = bytearray()
+            self.buffered = 0
+
+    def _check(self, length: int, kind: int) -> None:
+        if length > MAX_BODY_BYTES:
+            raise ProtocolError(
+                f"a frame of {length} bytes announced, the limit is {MAX_BODY_BYTES}; "
+                "check that both sides run the same version of gokiq"
+            )
+        if kind > _LAST_REQUIRED_TYPE or kind in self._allowed:
+            return
+        if HELLO <= kind <= ERROR:
+            raise ProtocolError(
+                f"frame type {kind} is not allowed in this direction; "
+                "check what is connected to the socket"
+            )
+        raise ProtocolError(
+            f"unknown frame type {kind}; check that both sides run the same version of gokiq"
+        )
+
+
+def encode_frame(type: int, body: bytes = b"") -> bytes:  # noqa: A002 - the protocol's word
+    _check_bounds((type, _U8))
+    if len(body) > MAX_BODY_BYTES:
+        raise ProtocolError(
+            f"a frame of {len(body)} bytes is over the limit of {MAX_BODY_BYTES}; "
+            "cut it into smaller ones"
+        )
+    return _HEADER.pack(len(body), type) + body
+
+
+def encode_batch(jobs: list[Job], max_bytes: int = 1_048_576) -> list[bytes]:
+    max_bytes = min(max_bytes, MAX_BODY_BYTES)
+    frames = []
+    parts: list[bytes] = []
+    length = 0
+    for job in jobs:
+        size = _JOB.size + len(job.payload)
+        if size > MAX_BODY_BYTES:
+            raise ProtocolError(
+                f"job number {job.number} has {len(job.payload)} bytes, a frame takes "
+                f"{MAX_BODY_BYTES - _JOB.size}; it cannot be run: pass a reference to the data"
+            )
+        if parts and length + size > max_bytes:
+            frames.append(encode_frame(BATCH, b"".join(parts)))
+            parts, length = [], 0
+        parts.append(_JOB.pack(job.number, job.route, 0, len(job.payload)))
+        parts.append(job.payload)
+        length += size
+    if parts:
+        frames.append(encode_frame(BATCH, b"".join(parts)))
+    return frames
+
+
+def decode_batch(body: bytes) -> list[tuple[int, int, int, bytes]]:
+    jobs: list[tuple[int, int, int, bytes]] = []
+    at = 0
+    while at < len(body):
+        if len(body) - at < _JOB.size:
+            raise _cut_off("BATCH", len(jobs))
+        number, route, flags, size = _JOB.unpack_from(body, at)
+        at += _JOB.size
+        if size > len(body) - at:
+            raise _cut_off("BATCH", len(jobs))
+        jobs.append((number, route, flags, body[at : at + size]))
+        at += size
+    return jobs
+
+
+def decode_results(body: bytes) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    at = 0
+    while at < len(body):
+        if len(body) - at < _OUTCOME.size:
+            raise _cut_off("RESULTS", len(outcomes))
+        number, status, counts, size, elapsed_us = _OUTCOME.unpack_from(body, at)
+        if status > INTERNAL:
+            raise ProtocolError(
+                f"RESULTS has the unknown status {status} for job number {number}; "
+                "check that both sides run the same version of gokiq"
+            )
+        at += _OUTCOME.size
+        if size > len(body) - at:
+            raise _cut_off("RESULTS", len(outcomes))
+        detail = _read_detail(number, body[at : at + size]) if size else ()
+        outcomes.append(Outcome(number, status, counts, elapsed_us, *detail))
+        at += size
+    return outcomes
+
+
+def _read_detail(number: int, detail: bytes) -> tuple[float, bytes, str, str]:
+    try:
+        score, size = _SCORE.unpack_from(detail)
+        payload, at = _take(detail, _SCORE.size, size)
+        name, at = _take(detail, at + _TEXT.size, *_TEXT.unpack_from(detail, at))
+        message, at = _take(detail, at + _TEXT.size, *_TEXT.unpack_from(detail, at))
+    except struct.error:
+        at = -1
+    if at != len(detail):
+        raise ProtocolError(
+            f"RESULTS has a detail of {len(detail)} bytes for job number {number} "
+            "that its texts do not fill exactly; the worker is faulty"
+        )
+    return score, payload, name.decode("utf-8", "replace"), message.decode("utf-8", "replace")
+
+
+def _take(data: bytes, at: int, size: int) -> tuple[bytes, int]:
+    return data[at : at + size], at + size
+
+
+def _cut_off(frame: str, whole: int) -> ProtocolError:
+    return ProtocolError(f"{frame} breaks off after {whole} entries; the sender is faulty")
+
+
+def encode_results(outcomes: Iterable[Outcome]) -> bytes:
+    parts = []
+    for outcome in outcomes:
+        detail = _detail(outcome)
+        parts.append(
+            _OUTCOME.pack(
+                outcome.number, outcome.status, outcome.counts, len(detail), outcome.elapsed_us
+            )
+        )
+        parts.append(detail)
+    return b"".join(parts)
+
+
+def _detail(outcome: Outcome) -> bytes:
+    name, message = outcome.error_class.encode(), outcome.error_message.encode()
+    if max(len(name), len(message)) > _U16 or len(outcome.payload) > MAX_BODY_BYTES:
+        raise ProtocolError(
+            f"the outcome of job number {outcome.number} is too long for a frame; "
+            "cut its texts at 1000 bytes"
+        )
+    if not (outcome.payload or name or message or outcome.score != 0.0):
+        return b""
+    return b"".join(
+        (
+            _SCORE.pack(outcome.score, len(outcome.payload)),
+            outcome.payload,
+            _TEXT.pack(len(name)),
+            name,
+            _TEXT.pack(len(message)),
+            message,
+        )
+    )
+
+
+def encode_interrupts(numbers: Iterable[int], hard: bool) -> bytes:
+    parts = []
+    for number in numbers:
+        _check_bounds((number, _U64))
+        parts.append(_INTERRUPT.pack(number, bool(hard)))
+    return encode_frame(INTERRUPT, b"".join(parts))
+
+
+def pack_command(args: Sequence[bytes | str | int | float]) -> bytes:
+    if isinstance(args, (str, bytes)):
+        raise TypeError(f"a command is a sequence of arguments, not one {type(args).__name__}")
+    if not args:
+        raise ValueError("a command without arguments: Redis would not answer it")
+    parts = [b"*%d\r\n" % len(args)]
+    for index, arg in enumerate(args):
+        data = _bulk(arg, args, index)
+        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(parts)
+
+
+def _bulk(arg: object, args: Sequence[object], index: int) -> bytes:
+    if isinstance(arg, bytes):
+        return arg
+    if isinstance(arg, str):
+        return arg.encode()
+    if isinstance(arg, int) and not isinstance(arg, bool):
+        return b"%d" % arg
+    if isinstance(arg, float):
+        return float.__repr__(arg).encode()
+    raise TypeError(
+        f"argument {index} of {args[0]!r:.40} is a {type(arg).__name__}; "
+        "give bytes, str, int or float"
+    )
+
+
+def pack_commands(commands: Iterable[Sequence[bytes | str | int | float]]) -> bytes:
+    return b"".join(pack_command(args) for args in commands)
+
+
+def backoff_s(attempt: int, jitter: float, base: float = 0.1, cap: float = 5.0) -> float:
+    # 2**1000 is the largest round power below the end of the double's range; any cap is far lower.
+    return min(cap, base * 2.0 ** min(attempt, 1000)) * (0.5 + jitter / 2)

@@ -1,0 +1,176 @@
+"""What the sidecar's HELLO says about the app: versions, capsules, Redis. Values only."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from gokiq.errors import ProtocolError
+
+#: Sidekiq's own default address.
+DEFAULT_PORT = 6379
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAddress:
+    """Where the app's Sidekiq keeps its data. `str()` of it never shows a password."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    db: int = 0
+    username: str | None = None
+    password: str | None = None
+    path: str | None = None
+    ssl: bool = False
+    tls_verify: bool = True
+    tls_ca_file: str | None = None
+    tls_cert_file: str | None = None
+    tls_key_file: str | None = None
+    sentinels: tuple[tuple[str, int], ...] = ()
+    sentinel_password: str | None = None
+    master_name: str | None = None
+
+    def __str__(self) -> str:
+        if self.sentinels:
+            return f"sentinel master {self.master_name}/{self.db}"
+        if self.path:
+            return f"unix://{self.path}?db={self.db}"
+        return f"{'rediss' if self.ssl else 'redis'}://{self.host}:{self.port}/{self.db}"
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A queue as one capsule reads it; its index in AppInfo.routes is what BATCH frames carry."""
+
+    capsule: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capsule:
+    """A group of queues with its own concurrency. `queues` keeps the configured order, `(name,
+    weight)`, 0 = no weight.
+    """
+
+    name: str
+    concurrency: int
+    mode: str
+    queues: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AppInfo:
+    """The app as its first worker described it."""
+
+    versions: dict[str, str | None]
+    environment: str
+    tag: str
+    labels: tuple[str, ...]
+    capsules: tuple[Capsule, ...]
+    routes: tuple[Route, ...]
+    redis: RedisAddress
+    slots: int
+    lane: str
+    timeout_s: float
+    dead_max_jobs: int
+    dead_timeout_s: int
+    poll_interval_average_s: float | None
+    average_poll_interval_s: float
+
+    @property
+    def sidekiq(self) -> str:
+        """Version of the sidekiq gem in the app's bundle, `8.1.7`."""
+        return self.versions.get("sidekiq") or "0"
+
+    @property
+    def uses_ms(self) -> bool:
+        """True when this Sidekiq writes payload times as integer milliseconds (8.0+), else float
+        seconds.
+        """
+        return int(self.sidekiq.split(".")[0]) >= 8
+
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        """Every queue of every capsule once, in order."""
+        return tuple(dict.fromkeys(route.queue for route in self.routes))
+
+
+def parse_hello(body: bytes) -> dict[str, Any]:
+    """Decode a HELLO body. Raises ProtocolError when it is no JSON object or speaks no version that
+    we know.
+    """
+    try:
+        hello = json.loads(body)
+    except ValueError as error:
+        raise ProtocolError(f"HELLO is not JSON: {error}") from error
+    if not isinstance(hello, dict):
+        raise ProtocolError("HELLO is not a JSON object")
+    if 1 not in hello.get("protocol", []):
+        raise ProtocolError(
+            f"no common protocol version: we speak 1, the sidecar {hello.get('protocol')}; "
+            "install the gokiq-sidecar gem of this gokiq release"
+        )
+    return hello
+
+
+def app_info(hello: dict[str, Any]) -> AppInfo:
+    """Read a HELLO (docs/protocol.md 3) into values. Raises ProtocolError naming the key that is
+    missing or wrong.
+    """
+    try:
+        return _app_info(hello)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProtocolError(f"HELLO is incomplete: {type(error).__name__} {error}") from error
+
+
+def _app_info(hello: dict[str, Any]) -> AppInfo:
+    sidekiq = hello["sidekiq"]
+    capsules = tuple(
+        Capsule(
+            name=str(c["name"]),
+            concurrency=int(c["concurrency"]),
+            mode=str(c["mode"]),
+            queues=tuple((str(q), int(w)) for q, w in c["queues"]),
+        )
+        for c in sidekiq["capsules"]
+    )
+    average = sidekiq.get("poll_interval_average")
+    return AppInfo(
+        versions={str(k): v for k, v in hello["versions"].items()},
+        environment=str(hello.get("environment") or ""),
+        tag=str(hello.get("tag") or ""),
+        labels=tuple(map(str, hello.get("labels") or ())),
+        capsules=capsules,
+        routes=tuple(Route(c.name, q) for c in capsules for q, _ in c.queues),
+        redis=_redis(hello["redis"]),
+        slots=int(hello["slots"]),
+        lane=str(hello["lane"]),
+        timeout_s=float(sidekiq["timeout"]),
+        dead_max_jobs=int(sidekiq["dead_max_jobs"]),
+        dead_timeout_s=int(sidekiq["dead_timeout_in_seconds"]),
+        poll_interval_average_s=None if average is None else float(average),
+        average_poll_interval_s=float(sidekiq["average_scheduled_poll_interval"]),
+    )
+
+
+def _redis(raw: dict[str, Any]) -> RedisAddress:
+    tls = raw.get("tls") or {}
+    return RedisAddress(
+        host=raw.get("host") or "127.0.0.1",
+        port=int(raw.get("port") or DEFAULT_PORT),
+        db=int(raw.get("db") or 0),
+        username=raw.get("username"),
+        password=raw.get("password"),
+        path=raw.get("path"),
+        ssl=bool(raw.get("ssl")),
+        tls_verify=tls.get("verify", True) is not False,
+        tls_ca_file=tls.get("ca_file"),
+        tls_cert_file=tls.get("cert_file"),
+        tls_key_file=tls.get("key_file"),
+        sentinels=tuple((str(s["host"]), int(s["port"])) for s in raw.get("sentinels") or ()),
+        sentinel_password=raw.get("sentinel_password"),
+        master_name=raw.get("name"),
+    )

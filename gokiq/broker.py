@@ -1,0 +1,342 @@
+"""The verbs we speak to Redis: claim and settle, renew, reconcile, adopt, promote. Grammar of keys
+lives here alone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+
+from gokiq.core import (
+    DEAD,
+    DISCARDED,
+    INTERNAL,
+    OK,
+    REFUSED,
+    RETRY,
+    SHUTDOWN,
+    SKIPPED,
+    Outcome,
+)
+from gokiq.errors import ReplyError
+from gokiq.redis_link import Arg, RedisLink
+
+#: Hash identity -> JSON of every owner that may hold claims.
+OWNERS = "gokiq:owners"
+#: How long a lease lives without renewal, seconds.
+LEASE_S = 15.0
+#: Day counters live five years, as Sidekiq's do (sidekiq lib/sidekiq/launcher.rb, STATS_TTL).
+DAY_TTL_S = 5 * 365 * 24 * 60 * 60
+#: Most claims moved by one adoption call; bounds the time Redis is blocked.
+ADOPT_CHUNK = 500
+#: Most members moved by one promotion call; bounds the time Redis is blocked.
+PROMOTE_CHUNK = 100
+
+# ops of settle_claim.lua
+_RELEASE, _TO_RETRY, _TO_DEAD, _BACK = range(4)
+_OP_OF_STATUS = {
+    OK: _RELEASE,
+    RETRY: _TO_RETRY,
+    DEAD: _TO_DEAD,
+    DISCARDED: _RELEASE,
+    SKIPPED: _RELEASE,
+    SHUTDOWN: _BACK,
+    REFUSED: _BACK,
+    INTERNAL: _TO_DEAD,
+}
+
+
+def lease_key(identity: str) -> str:
+    """Key whose existence says that this owner lives."""
+    return f"gokiq:lease:{identity}"
+
+
+def claims_key(identity: str, queue: str) -> str:
+    """Hash claim number -> payload of the jobs that this owner took from this queue."""
+    return f"gokiq:claims:{identity}:{queue}"
+
+
+class Script:
+    """A Lua file, called by digest and loaded again when the server lost it (restart, failover,
+    SCRIPT FLUSH).
+    """
+
+    def __init__(self, name: str) -> None:
+        self.source = files("gokiq").joinpath("lua", f"{name}.lua").read_bytes()
+        self.digest = sha1(self.source, usedforsecurity=False).hexdigest()
+
+    async def __call__(self, link: RedisLink, keys: Sequence[Arg], argv: Sequence[Arg]) -> Any:
+        """Run it. Raises ConnectionLost, ReplyError."""
+        try:
+            return await link.call("EVALSHA", self.digest, len(keys), *keys, *argv)
+        except ReplyError as error:
+            if not str(error).startswith("NOSCRIPT"):
+                raise
+        await link.call("SCRIPT", "LOAD", self.source)
+        return await link.call("EVALSHA", self.digest, len(keys), *keys, *argv)
+
+
+@dataclass(slots=True)
+class Settlement:
+    """Outcomes that wait for Redis: by route, the numbers that ended well, and those that need a
+    write.
+    """
+
+    well: dict[int, list[int]] = field(default_factory=dict)
+    special: list[tuple[int, Outcome]] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, route: int, outcome: Outcome) -> None:
+        """Queue one outcome."""
+        self.size += 1
+        if outcome.status == OK and outcome.counts == 1:
+            numbers = self.well.get(route)
+            if numbers is None:
+                self.well[route] = [outcome.number]
+            else:
+                numbers.append(outcome.number)
+        else:
+            self.special.append((route, outcome))
+
+    def numbers(self) -> set[int]:
+        """Claim numbers of all outcomes here."""
+        return {n for numbers in self.well.values() for n in numbers} | {
+            o.number for _, o in self.special
+        }
+
+    def keep(self, held: Set[int]) -> dict[int, int]:
+        """Drop outcomes whose claim is not in `held`; returns how many each route lost."""
+        before = self.by_route()
+        self.well = {
+            route: [n for n in numbers if n in held] for route, numbers in self.well.items()
+        }
+        self.special = [
+            (route, outcome) for route, outcome in self.special if outcome.number in held
+        ]
+        after = self.by_route()
+        self.size = sum(after.values())
+        return {route: count - after.get(route, 0) for route, count in before.items()}
+
+    def by_route(self) -> dict[int, int]:
+        """How many outcomes each route has here."""
+        counts = {route: len(numbers) for route, numbers in self.well.items()}
+        for route, _ in self.special:
+            counts[route] = counts.get(route, 0) + 1
+        return counts
+
+
+#: What one capsule asks for: how many jobs, and the steps of its queue order.
+Wish = tuple[int, list[tuple[int, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Answer of settle_claim: payloads per step as `(route, payloads)` in claim-number order, from
+    `first_number` on.
+    """
+
+    lease_held: bool
+    dropped: int
+    refusal: str
+    unwritten: frozenset[int]
+    first_number: int
+    claims: list[tuple[int, list[bytes]]]
+
+
+class Broker:
+    """Redis verbs of one owner. `hot` carries settle_claim alone, `link` everything else, so
+    neither waits for the other.
+    """
+
+    def __init__(
+        self,
+        hot: RedisLink,
+        link: RedisLink,
+        *,
+        identity: str,
+        queues: Sequence[str],
+        dead_max_jobs: int,
+        dead_timeout_s: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._hot = hot
+        self.link = link
+        self.identity = identity
+        self._queues = list(
+            queues
+        )  # one per route, in route order; two routes may name the same queue
+        self._dead_max = dead_max_jobs
+        self._dead_timeout_s = dead_timeout_s
+        self._clock = clock
+        self._next_number = 1
+        self._settle_claim = Script("settle_claim")
+        self._renew, self._adopt = Script("renew"), Script("adopt")
+        self._due, self._promote = Script("due"), Script("promote")
+
+    async def settle_claim(self, settlement: Settlement, wishes: Sequence[Wish]) -> Taken:
+        """Settle outcomes and claim jobs in one round trip (lua/settle_claim.lua).
+
+        Raises ConnectionLost: it may or may not have happened; settle the same outcomes again (they
+        are applied once) and reconcile. Raises ReplyError when Redis refused the script as a whole.
+        """
+        first_number = self._next_number
+        keys, argv, steps = self._encode(settlement, wishes, first_number)
+        wanted = sum(want for want, _ in wishes)
+        # Even if the reply is lost, its numbers are spent: they must never be given to other jobs.
+        self._next_number += wanted
+        reply = await self._settle_claim(self._hot, keys, argv)
+        return Taken(
+            lease_held=reply[0] == 1,
+            dropped=reply[1],
+            refusal=_str(reply[2]),
+            unwritten=frozenset(reply[3]),
+            first_number=first_number,
+            claims=[(route, jobs) for route, jobs in zip(steps, reply[4:], strict=True) if jobs],
+        )
+
+    def _encode(
+        self, settlement: Settlement, wishes: Sequence[Wish], first_number: int
+    ) -> tuple[list[Arg], list[Arg], list[int]]:
+        index: dict[int, int] = {}  # route -> position among the KEYS pairs, from 1
+
+        def position(route: int) -> int:
+            return index.setdefault(route, len(index) + 1)
+
+        special: list[Arg] = [len(settlement.special)]
+        for route, outcome in settlement.special:
+            special += self._special(position(route), outcome)
+        claim: list[Arg] = [len(wishes)]
+        steps: list[int] = []
+        for want, plan in wishes:
+            claim += (want, len(plan))
+            for route, most in plan:
+                claim += (position(route), most)
+                steps.append(route)
+        for route in settlement.well:
+            position(route)
+
+        day = time.strftime("%Y-%m-%d", time.gmtime(self._clock()))
+        keys: list[Arg] = [
+            lease_key(self.identity),
+            "retry",
+            "dead",
+            "stat:processed",
+            "stat:failed",
+        ]
+        keys += (f"stat:processed:{day}", f"stat:failed:{day}")
+        argv: list[Arg] = [
+            len(index),
+            first_number,
+            self._clock() - self._dead_timeout_s,
+            self._dead_max,
+            DAY_TTL_S,
+        ]
+        for route in index:
+            queue = self._queues[route]
+            keys += (claims_key(self.identity, queue), f"queue:{queue}")
+            numbers = settlement.well.get(route, ())
+            argv.append(len(numbers))
+            argv += numbers
+        return keys, argv + special + claim, steps
+
+    def _special(self, position: int, outcome: Outcome) -> tuple[Arg, ...]:
+        op = _OP_OF_STATUS[outcome.status]
+        score = outcome.score or self._clock() if op in (_TO_RETRY, _TO_DEAD) else 0
+        counts = outcome.counts
+        return op, position, outcome.number, counts & 1, counts >> 1 & 1, score, outcome.payload
+
+    async def renew(self, about: Mapping[str, Any]) -> bool:
+        """Renew the lease and the register entry; False when the lease had run out meanwhile."""
+        document = json.dumps({**about, "queues": sorted(set(self._queues))})
+        keys = (lease_key(self.identity), OWNERS)
+        return bool(
+            await self._renew(self.link, keys, (int(LEASE_S * 1000), self.identity, document)) == 1
+        )
+
+    async def resign(self) -> None:
+        """Leave the register, unless claims are still there for a peer to adopt."""
+        left = await self.link.pipeline(
+            [("HLEN", claims_key(self.identity, q)) for q in sorted(set(self._queues))]
+        )
+        if any(left):
+            await self.link.call("DEL", lease_key(self.identity))
+        else:
+            await self.link.pipeline(
+                [("DEL", lease_key(self.identity)), ("HDEL", OWNERS, self.identity)]
+            )
+
+    async def held_claims(self) -> dict[int, tuple[int, bytes]]:
+        """Every claim that Redis holds for us: number -> (route, payload). For reconciliation after
+        a lost reply.
+        """
+        routes = {queue: route for route, queue in reversed(list(enumerate(self._queues)))}
+        answers = await self.link.pipeline(
+            [("HGETALL", claims_key(self.identity, q)) for q in routes]
+        )
+        held: dict[int, tuple[int, bytes]] = {}
+        for route, answer in zip(routes.values(), answers, strict=True):
+            for number, payload in answer.items():
+                held[int(number)] = (route, payload)
+        return held
+
+    async def owners(self) -> dict[str, dict[str, Any]]:
+        """The register of owners, ourselves included."""
+        answer = await self.link.call("HGETALL", OWNERS)
+        return {_str(k): _document(v) for k, v in answer.items()}
+
+    async def leases(self, identities: Sequence[str]) -> list[bool]:
+        """Which of these owners hold a lease."""
+        answers = await self.link.pipeline(
+            [("EXISTS", lease_key(identity)) for identity in identities]
+        )
+        return [answer == 1 for answer in answers]
+
+    async def adopt(self, identity: str, queues: Iterable[str], *, proved: bool) -> int:
+        """Give a dead owner's claims back to their queues and strike it from the register; returns
+        how many.
+
+        Stops, and leaves the register alone, when the owner turns out to have a lease (unless its
+        death is `proved`).
+        """
+        moved_in_all = 0
+        for queue in queues:
+            keys = (lease_key(identity), claims_key(identity, queue), f"queue:{queue}")
+            left = 1
+            while left:
+                moved, left = await self._adopt(self.link, keys, (ADOPT_CHUNK, int(proved)))
+                if moved < 0:
+                    return moved_in_all
+                moved_in_all += moved
+        await self.link.pipeline([("HDEL", OWNERS, identity), ("DEL", lease_key(identity))])
+        return moved_in_all
+
+    async def due(self, key: str) -> tuple[float, list[bytes]]:
+        """Redis's time in epoch seconds, and up to PROMOTE_CHUNK due members of `retry` or
+        `schedule`.
+        """
+        now, members = await self._due(self.link, (key,), (PROMOTE_CHUNK,))
+        return float(now), members
+
+    async def promote(self, key: str, moves: Sequence[tuple[bytes, str, bytes]]) -> int:
+        """Move due members `(member, queue, payload to enqueue)`; an empty queue sends the member
+        to `dead`.
+        """
+        argv: list[Arg] = [part for move in moves for part in move]
+        return int(await self._promote(self.link, (key, "queues", "dead"), argv))
+
+
+def _str(value: bytes | str) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _document(raw: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(raw)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,97 @@
+"""gokiq-fast: arguments in, exit code out. Flags and codes are those of Sidekiq's own command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from gokiq import __version__, log
+from gokiq.config import LANES, from_arguments
+from gokiq.errors import GokiqError
+
+#: Clean stop, also when jobs had to be pushed back.
+EXIT_OK = 0
+#: Bad flag or value, app or Redis that does not come up; and -h, as Sidekiq has it.
+EXIT_FAILURE = 1
+
+EPILOG = """\
+examples:
+  gokiq-fast                               the Rails app in this folder, config/sidekiq.yml
+  gokiq-fast -c 500 -q critical,3 -q default
+  gokiq-fast -r ./app.rb --workers 4
+
+Everything that the app's own Sidekiq configuration sets (config/sidekiq.yml, initializers) counts.
+environment: REDIS_URL REDIS_PROVIDER RAILS_ENV RAILS_MAX_THREADS WORKER_CONCURRENCY GOKIQ_RUBY
+GOKIQ_WORKERS GOKIQ_LANE
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors are one line with the next step; exit 1 as Sidekiq's (argparse's would be 2)."""
+
+    def error(self, message: str) -> NoReturn:
+        fail(f"{message}; see gokiq-fast -h")
+
+    def print_help(self, file: object = None) -> None:
+        super().print_help(sys.stdout)
+        sys.exit(EXIT_FAILURE)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = _Parser(
+        prog="gokiq-fast",
+        description="Run the Sidekiq jobs of an app, in fibers, losing none.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    p.add_argument(
+        "-c", "--concurrency", metavar="INT", help="jobs at once in all workers together"
+    )
+    p.add_argument("-e", "--environment", metavar="ENV", help="application environment")
+    p.add_argument("-g", "--tag", metavar="TAG", help="process tag for the Busy page")
+    p.add_argument(
+        "-q",
+        "--queue",
+        metavar="QUEUE[,WEIGHT]",
+        action="append",
+        help="queues to process, with weights",
+    )
+    p.add_argument(
+        "-r", "--require", metavar="PATH", help="Rails app folder, or Ruby file with the jobs"
+    )
+    p.add_argument("-t", "--timeout", metavar="NUM", help="shutdown timeout in seconds")
+    p.add_argument("-v", "--verbose", action="store_true", help="log more")
+    p.add_argument("-C", "--config", metavar="PATH", help="path of the YAML configuration file")
+    p.add_argument("-V", "--version", action="version", version=f"gokiq {__version__}")
+    ours = p.add_argument_group("gokiq's own")
+    ours.add_argument("--workers", metavar="NUM", help="Ruby processes to fork (default: cores)")
+    ours.add_argument("--lane", choices=LANES, help="run jobs in fibers or in threads")
+    ours.add_argument("--ruby", metavar="PATH", help="Ruby to run the app with")
+    ours.add_argument("--sidecar", metavar="unix:PATH", help="use a sidecar that runs already")
+    return p
+
+
+def fail(message: str) -> NoReturn:
+    """One line on stderr, exit 1."""
+    sys.stderr.write(f"gokiq-fast: {message}\n")
+    sys.exit(EXIT_FAILURE)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the console script."""
+    arguments = parser().parse_args(argv)
+    from gokiq.runner import run  # after the parser: -V and -h answer at once
+
+    try:
+        config = from_arguments(arguments, os.environ)
+        log.configure(verbose=config.verbose)
+        run(config)
+    except GokiqError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,131 @@
+"""One frozen Config from flags and environment; what the app itself configures comes later, with
+HELLO.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gokiq.errors import ConfigError
+
+#: Default shutdown timeout, seconds (Sidekiq's own).
+DEFAULT_TIMEOUT_S = 25
+LANES = ("auto", "fiber", "thread")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the operator asked for. None means: the app's own Sidekiq configuration decides."""
+
+    concurrency: int | None
+    timeout_s: int | None
+    workers: int
+    #: Jobs at once in one worker.
+    slots: int | None
+    lane: str
+    ruby: str | None
+    #: Socket of a sidecar that runs already; None: start one.
+    sidecar: str | None
+    app_directory: Path
+    #: Arguments for Sidekiq's own command line in the sidecar.
+    sidekiq_args: tuple[str, ...]
+    tag: str | None
+    verbose: bool
+
+
+def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Config:
+    """Merge flags and environment. Raises ConfigError naming the flag or variable, its value and
+    what is allowed.
+    """
+    require = arguments.require
+    directory = Path(require) if require and Path(require).is_dir() else Path(".")
+    _check_paths(arguments)
+    workers = _workers(arguments.workers, environ)
+    slots = _positive("WORKER_CONCURRENCY", environ.get("WORKER_CONCURRENCY") or None)
+    concurrency = _positive("-c", arguments.concurrency)
+    if concurrency is None and slots is not None:
+        concurrency = slots * workers
+    return Config(
+        concurrency=concurrency,
+        timeout_s=_positive("-t", arguments.timeout),
+        workers=workers,
+        slots=slots,
+        lane=_lane(arguments.lane, environ),
+        sidecar=_sidecar(arguments.sidecar),
+        ruby=arguments.ruby or environ.get("GOKIQ_RUBY") or None,
+        app_directory=directory.resolve(),
+        sidekiq_args=tuple(_sidekiq_args(arguments, concurrency)),
+        tag=arguments.tag,
+        verbose=bool(arguments.verbose) or environ.get("DEBUG_INVOCATION") == "1",
+    )
+
+
+def _sidekiq_args(arguments: argparse.Namespace, concurrency: int | None) -> list[str]:
+    args: list[str] = []
+    flags = (
+        ("-c", concurrency),
+        ("-e", arguments.environment),
+        ("-g", arguments.tag),
+        ("-t", arguments.timeout),
+    )
+    for flag, value in flags:
+        if value is not None:
+            args += [flag, str(value)]
+    for queue in arguments.queue or ():
+        args += ["-q", queue]
+    # The sidecar runs in the app's folder; paths are given as the operator sees them.
+    for flag, path in (("-r", arguments.require), ("-C", arguments.config)):
+        if path is not None:
+            args += [flag, str(Path(path).resolve())]
+    if arguments.verbose:
+        args.append("-v")
+    return args
+
+
+def _check_paths(arguments: argparse.Namespace) -> None:
+    if arguments.config is not None and not Path(arguments.config).is_file():
+        raise ConfigError(f"-C {arguments.config}: no such file")
+    if arguments.require is not None and not Path(arguments.require).exists():
+        raise ConfigError(
+            f"-r {arguments.require}: no such file or folder; "
+            "give a Ruby file or a Rails app's folder"
+        )
+
+
+def _workers(flag: str | None, environ: Mapping[str, str]) -> int:
+    if flag is not None:
+        return _positive("--workers", flag) or 1
+    named = environ.get("GOKIQ_WORKERS")
+    return _positive("GOKIQ_WORKERS", named) if named else len(os.sched_getaffinity(0))  # type: ignore[return-value]
+
+
+def _sidecar(value: str | None) -> str | None:
+    if value is None:
+        return None
+    path = value.removeprefix("unix:")
+    if path == value or not path:
+        raise ConfigError(f"--sidecar {value}: must be unix:PATH, the socket of a running sidecar")
+    return path
+
+
+def _lane(flag: str | None, environ: Mapping[str, str]) -> str:
+    lane = flag or environ.get("GOKIQ_LANE") or "auto"
+    if lane not in LANES:
+        raise ConfigError(f"--lane {lane}: must be one of {', '.join(LANES)}")
+    return lane
+
+
+def _positive(name: str, value: str | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ConfigError(f"{name} {value}: must be a whole number of at least 1")
+    return number

@@ -1,0 +1,324 @@
+"""The loop: valve, claim, send, settle. One task owns every claim between Redis and the workers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Iterable, Set
+
+from gokiq.app import AppInfo
+from gokiq.broker import Broker, Settlement, Taken, Wish
+from gokiq.core import REFUSED, Job, Outcome, backoff_s
+from gokiq.errors import ConnectionLost, ReplyError
+from gokiq.fleet import Fleet
+from gokiq.log import get_logger
+from gokiq.order import QueueOrder
+from gokiq.valve import Valve
+
+log = get_logger("dispatcher")
+
+#: While at least half of the slots are busy, outcomes gather this long before they are settled,
+#: seconds: the workers have
+#: other work meanwhile, and Redis gets a hundred jobs a call instead of one.
+LINGER_S = 0.001
+#: Pause after Redis refused a write (memory full, no permission), seconds.
+REFUSAL_PAUSE_S = 1.0
+
+
+class Dispatcher:
+    """Claims what the valve admits, hands it to the fleet, settles what comes back."""
+
+    def __init__(
+        self, broker: Broker, valve: Valve, app: AppInfo, fleet: Fleet, rng: random.Random
+    ) -> None:
+        self._broker = broker
+        self._valve = valve
+        self._fleet = fleet
+        self._rng = rng
+        self._capsule_of = [route.capsule for route in app.routes]
+        self._orders = _orders(app, rng)
+        self._pending = Settlement()
+        self._unsent: deque[Job] = deque()
+        self._wake = asyncio.Event()
+        self._hungry = dict.fromkeys(self._orders, True)
+        self._must_reconcile = False
+        self._pause_until = 0.0
+        self._is_quiet = False
+        self._released = asyncio.Event()
+        #: Set while a queue was found empty and slots are free: the waker watches Redis then.
+        self.starving = asyncio.Event()
+        #: Set when Redis said that our lease is gone: whoever renews it should do so now.
+        self.lease_lost = asyncio.Event()
+        #: Outcomes that came too late: their claim had been adopted.
+        self.dropped = 0
+
+    # what others tell us
+
+    def poke(self) -> None:
+        """There may be jobs in the queues; look."""
+        for capsule in self._hungry:
+            self._hungry[capsule] = True
+        self._wake.set()
+
+    def quiet(self) -> None:
+        """Claim nothing from now on; outcomes are settled as before."""
+        self._is_quiet = True
+        self.starving.clear()
+        self._wake.set()
+
+    def room_changed(self) -> None:
+        """A worker came, left, or changed its credit."""
+        self._wake.set()
+
+    def finished(self, ended: list[tuple[Job, Outcome]]) -> None:
+        """Jobs ended in a worker."""
+        add = self._pending.add
+        for job, outcome in ended:
+            add(job.route, outcome)
+        self._wake.set()
+
+    def give_back(self, jobs: Iterable[Job]) -> None:
+        """Jobs that nobody runs any more go back to the tail of their queues, unchanged and
+        uncounted.
+
+        Highest number first, so that the oldest ends up at the very tail and runs first, as before.
+        """
+        for job in sorted(jobs, key=lambda job: job.number, reverse=True):
+            self._pending.add(job.route, Outcome(job.number, REFUSED))
+        self._wake.set()
+
+    def give_back_unsent(self) -> None:
+        """Jobs that were claimed and never sent go back."""
+        self.give_back(self._unsent)
+        self._unsent.clear()
+
+    @property
+    def is_sated(self) -> bool:
+        """True while there is more work in the queues than slots for it, or none is wanted: no
+        wake-up needed.
+        """
+        return self._is_quiet or (not self.starving.is_set() and all(self._hungry.values()))
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs claimed and not yet settled."""
+        return self._valve.taken
+
+    def running(self) -> list[Job]:
+        """Jobs out at the workers, in no order."""
+        return [job for worker in self._fleet.workers for job in worker.open.values()]
+
+    # the loop
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            await self._wait()
+            try:
+                await self._turn()
+            except ConnectionLost as error:
+                await self._outage(error)
+            except ReplyError as error:
+                log.error(
+                    "Redis refused to settle or claim, trying again in %g s: %s",
+                    REFUSAL_PAUSE_S,
+                    error,
+                )
+                await asyncio.sleep(REFUSAL_PAUSE_S)
+
+    async def settled(self) -> None:
+        """Wait until no outcome is pending and nothing is in flight; only meaningful once quiet."""
+        while self._valve.taken:
+            self._released.clear()
+            await self._released.wait()
+
+    async def _wait(self) -> None:
+        while not (self._pending.size or self._may_claim() or self._may_send()):
+            self._wake.clear()
+            self._note_starving()
+            delay = self._pause_until - time.monotonic()
+            if delay > 0:
+                await asyncio.sleep(delay)
+            else:
+                await self._wake.wait()
+        if self._pending.size and 2 * self._valve.taken >= self._valve.limit > 16:
+            await asyncio.sleep(LINGER_S)
+
+    def _note_starving(self) -> None:
+        is_short = (
+            not self._is_quiet
+            and self._fleet.room > 0
+            and any(
+                self._valve.free(capsule) and not hungry for capsule, hungry in self._hungry.items()
+            )
+        )
+        if is_short:
+            self.starving.set()
+        else:
+            self.starving.clear()
+
+    def _may_claim(self) -> bool:
+        return (
+            not self._is_quiet
+            and not self._must_reconcile
+            and time.monotonic() >= self._pause_until
+            and self._fleet.room > len(self._unsent)
+            and any(
+                hungry and self._valve.free(capsule) for capsule, hungry in self._hungry.items()
+            )
+        )
+
+    def _may_send(self) -> bool:
+        return bool(self._unsent) and self._fleet.room > 0
+
+    async def _turn(self) -> None:
+        if self._must_reconcile:
+            await self._reconcile()
+        self._send(())
+        settlement, self._pending = self._pending, Settlement()
+        ended = settlement.by_route()
+        wishes, capsules = self._wishes(ended)
+        if not settlement.size and not wishes:
+            self._pending = settlement
+            return
+        try:
+            taken = await self._broker.settle_claim(settlement, wishes)
+        except BaseException:
+            self._put_back(settlement)
+            raise
+        self._release(settlement, ended, taken)
+        self._receive(taken, wishes, capsules)
+
+    def _wishes(self, ended: dict[int, int]) -> tuple[list[Wish], list[str]]:
+        """How many jobs each capsule may claim once `ended` (route -> outcomes in the same call) is
+        settled.
+        """
+        if self._is_quiet or time.monotonic() < self._pause_until:
+            return [], []
+        coming = dict.fromkeys(self._orders, 0)
+        for route, count in ended.items():
+            coming[self._capsule_of[route]] += count
+        room = self._fleet.room - len(self._unsent)
+        wishes: list[Wish] = []
+        capsules: list[str] = []
+        for capsule, order in self._orders.items():
+            want = min(room, self._valve.free(capsule) + coming[capsule])
+            if want > 0 and self._hungry[capsule]:
+                wishes.append((want, order.plan(want)))
+                capsules.append(capsule)
+                room -= want
+        return wishes, capsules
+
+    def _put_back(self, settlement: Settlement) -> None:
+        """The call failed: its outcomes go in front of what has ended since."""
+        newer, self._pending = self._pending, settlement
+        for route, numbers in newer.well.items():
+            settlement.well.setdefault(route, []).extend(numbers)
+        settlement.special += newer.special
+        settlement.size += newer.size
+
+    def _release(self, settlement: Settlement, ended: dict[int, int], taken: Taken) -> None:
+        for route, count in ended.items():
+            self._valve.release(self._capsule_of[route], count)
+        self._released.set()
+        if taken.unwritten:
+            for route, outcome in settlement.special:
+                if outcome.number in taken.unwritten:
+                    self._valve.take(self._capsule_of[route], 1)
+                    self._pending.add(route, outcome)
+        if taken.refusal:
+            self._pause_until = time.monotonic() + REFUSAL_PAUSE_S
+            log.error(
+                "Redis refuses writes, %d outcomes wait and fetching pauses: %s",
+                len(taken.unwritten),
+                taken.refusal,
+            )
+        if taken.dropped:
+            self.dropped += taken.dropped
+            log.warning(
+                "%d outcomes dropped: their claims were adopted while we had no lease; those jobs run again",
+                taken.dropped,
+            )
+
+    def _receive(self, taken: Taken, wishes: list[Wish], capsules: list[str]) -> None:
+        if not taken.lease_held:
+            self._pause_until = time.monotonic() + 0.05
+            self.lease_lost.set()
+            return
+        found = dict.fromkeys(capsules, 0)
+        now = time.monotonic()
+        number = taken.first_number
+        jobs: list[Job] = []
+        for route, payloads in taken.claims:
+            for payload in payloads:
+                jobs.append(Job(number, route, payload, now))
+                number += 1
+            found[self._capsule_of[route]] += len(payloads)
+        for capsule, (want, _) in zip(capsules, wishes, strict=True):
+            if found[capsule]:
+                self._valve.take(capsule, found[capsule])
+            self._hungry[capsule] = found[capsule] >= want
+        if jobs:
+            self._send(jobs)
+
+    def _send(self, jobs: Iterable[Job]) -> None:
+        self._unsent.extend(jobs)
+        if self._unsent and self._fleet.room > 0:
+            self._unsent = deque(self._fleet.assign(list(self._unsent)))
+
+    # outages
+
+    async def _outage(self, error: ConnectionLost) -> None:
+        """Redis is gone: keep the outcomes, claim nothing, come back with jitter, then reconcile."""
+        log.error("%s; outcomes wait, fetching pauses", error)
+        began = time.monotonic()
+        self._must_reconcile = True
+        attempt = 0
+        while self._must_reconcile:
+            await asyncio.sleep(backoff_s(attempt, self._rng.random()))
+            attempt += 1
+            try:
+                await self._reconcile()
+            except (ConnectionLost, ReplyError) as again:
+                log.debug("Redis is still away: %s", again)
+        log.info("Redis is back after %.1f s", time.monotonic() - began)
+        self.poke()
+
+    async def _reconcile(self) -> None:
+        """Compare what Redis holds for us with what we know, after replies may have been lost.
+
+        Claims that we never heard of are run, once. Outcomes whose claim is gone were settled by
+        the call whose reply was lost.
+        """
+        held = await self._broker.held_claims()
+        self._must_reconcile = False
+        self._forget_settled(held.keys())
+        known = {job.number for job in self.running()} | {job.number for job in self._unsent}
+        known |= self._pending.numbers()
+        now = time.monotonic()
+        found = [
+            Job(n, route, payload, now)
+            for n, (route, payload) in sorted(held.items())
+            if n not in known
+        ]
+        for job in found:
+            self._valve.take(self._capsule_of[job.route], 1)
+        if found:
+            log.info("Reconciled: %d claims whose reply was lost run now", len(found))
+            self._send(found)
+
+    def _forget_settled(self, held: Set[int]) -> None:
+        for route, count in self._pending.keep(held).items():
+            self._valve.release(self._capsule_of[route], count)
+
+
+def _orders(app: AppInfo, rng: random.Random) -> dict[str, QueueOrder]:
+    orders: dict[str, QueueOrder] = {}
+    first = 0
+    for capsule in app.capsules:
+        weighted = [(first + i, weight) for i, (_, weight) in enumerate(capsule.queues)]
+        orders[capsule.name] = QueueOrder(weighted, capsule.mode, rng)
+        first += len(capsule.queues)
+    return orders

@@ -1,0 +1,45 @@
+"""The whole error tree: what is raised when gokiq cannot go on; a failed job is a value."""
+
+from __future__ import annotations
+
+
+class GokiqError(Exception):
+    """Base of all errors that gokiq raises; its text is one line: the cause, then what to do."""
+
+
+class ConfigError(GokiqError):
+    """A flag, an environment variable or a setting of the app has a value that cannot be used."""
+
+
+class PayloadError(GokiqError):
+    """A payload that is not one JSON object; `offset` is the byte (from 0) where that shows."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(offset)
+        self.offset = offset
+
+    def __str__(self) -> str:
+        return (
+            f"the payload stops being one JSON object at byte {self.offset}; "
+            "look at what the client pushed"
+        )
+
+
+class ProtocolError(GokiqError):
+    """The other end of a connection broke the sidecar protocol; close, requeue, reconnect."""
+
+
+class ReplyError(GokiqError):
+    """Redis answered a command with an error; the connection itself is sound."""
+
+
+class ConnectionLost(GokiqError):  # noqa: N818 - the field's word for it, as in redis and asyncpg
+    """A connection is gone, or did not answer in time; what was under way on it is unknown."""
+
+
+class BootError(GokiqError):
+    """gokiq or the app's sidecar did not come up, and trying again would not help."""
+
+
+class ExecutorUnavailable(GokiqError):  # noqa: N818 - names a state of the sidecar, not a mistake
+    """No worker of the sidecar takes jobs now."""

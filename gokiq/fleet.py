@@ -1,0 +1,157 @@
+"""The worker connections of one sidecar: one per worker, one standby, jobs spread by load."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from gokiq.core import Job, Outcome
+from gokiq.log import get_logger
+from gokiq.sidecar import State, WorkerLink
+
+log = get_logger("fleet")
+
+#: Pause between attempts to connect to a socket that nobody listens on, seconds.
+RETRY_S = 0.05
+#: Pause after a connection ended before it was greeted, seconds: a sidecar that turns us away must
+#: not be hammered.
+TURNED_AWAY_S = 0.25
+
+
+class Fleet:
+    """Keeps a standby connection in the listener's backlog and tells the owner what the workers
+    say.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._standby: WorkerLink | None = None
+        self._standby_gone = asyncio.Event()
+        self._welcome: tuple[str, list[dict[str, str]]] | None = None
+        self.workers: list[WorkerLink] = []
+        #: HELLO of the first worker.
+        self.first_hello: asyncio.Future[dict[str, Any]] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self.on_finished: Callable[[list[tuple[Job, Outcome]]], None] = lambda ended: None
+        self.on_orphans: Callable[[list[Job]], None] = lambda orphans: None
+        self.on_room: Callable[[], None] = lambda: None
+        self.on_gone: Callable[[int], None] = lambda pid: None
+        self.is_closing = False
+        #: Set once a worker takes jobs.
+        self.served = asyncio.Event()
+        self._left = asyncio.Event()
+
+    @property
+    def room(self) -> int:
+        """Jobs that all workers together take now."""
+        return sum(worker.room for worker in self.workers)
+
+    @property
+    def ready_count(self) -> int:
+        """Workers that take jobs."""
+        return sum(worker.state is State.READY for worker in self.workers)
+
+    def welcome_all(self, identity: str, routes: list[dict[str, str]]) -> None:
+        """Start answering HELLOs; workers that wait already are answered now."""
+        self._welcome = (identity, routes)
+        for worker in self.workers:
+            worker.welcome(identity, routes)
+
+    def assign(self, jobs: list[Job]) -> list[Job]:
+        """Send jobs to the workers so that their loads even out; returns those for which there was
+        no room.
+        """
+        ready = sorted((w for w in self.workers if w.room > 0), key=lambda w: len(w.open))
+        if not ready:
+            return jobs
+        level = -(-(len(jobs) + sum(len(w.open) for w in ready)) // len(ready))
+        at = 0
+        for worker in ready:
+            share = min(max(level - len(worker.open), 0), worker.room, len(jobs) - at)
+            if share:
+                worker.send(jobs[at : at + share])
+                at += share
+        for worker in ready:  # what the even level left over
+            share = min(worker.room, len(jobs) - at)
+            if share > 0:
+                worker.send(jobs[at : at + share])
+                at += share
+        return jobs[at:]
+
+    async def run(self) -> None:
+        """Keep one standby connection as long as the sidecar lives. Runs until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._standby_gone.clear()
+            link = WorkerLink(self)
+            self._standby = link
+            try:
+                await loop.create_unix_connection(lambda link=link: link, self._path)  # type: ignore[misc]
+            except OSError:
+                self._standby = None
+                await asyncio.sleep(RETRY_S)
+                continue
+            if self._standby is link:
+                await self._standby_gone.wait()
+            if link.state is State.CLOSED and not link.hello:
+                await asyncio.sleep(TURNED_AWAY_S)
+
+    def close(self) -> None:
+        """Close every connection; jobs still open come back as orphans."""
+        self.is_closing = True
+        for worker in [*self.workers, *filter(None, [self._standby])]:
+            worker.close("the orchestrator is stopping")
+
+    async def emptied(self) -> None:
+        """Wait until no worker is connected."""
+        while self.workers:
+            self._left.clear()
+            await self._left.wait()
+
+    # Listener
+
+    def greeted(self, worker: WorkerLink) -> None:
+        """Listener."""
+        self._promote_standby(worker)
+        self.workers.append(worker)
+        if not self.first_hello.done():
+            self.first_hello.set_result(worker.hello)
+        if self._welcome is not None:
+            worker.welcome(*self._welcome)
+
+    def ready(self, worker: WorkerLink) -> None:
+        """Listener."""
+        log.debug("Worker %d: %s, credit %d", worker.pid, worker.state.value, worker.credit)
+        self.served.set()
+        self.on_room()
+
+    def finished(self, worker: WorkerLink, ended: list[tuple[Job, Outcome]]) -> None:
+        """Listener."""
+        self.on_finished(ended)
+
+    def lost(self, worker: WorkerLink, orphans: list[Job], reason: str) -> None:
+        """Listener."""
+        self._promote_standby(worker)
+        if worker in self.workers:
+            self.workers.remove(worker)
+            self._left.set()
+            self.on_gone(worker.pid)
+            if reason and not self.is_closing:
+                log.error(
+                    "Worker %d is gone (%s); %d jobs go back to their queues",
+                    worker.pid,
+                    reason,
+                    len(orphans),
+                )
+        elif reason and not self.is_closing and worker.hello == {} and "refused" in reason:
+            log.error("%s", reason)
+        if orphans:
+            self.on_orphans(orphans)
+        self.on_room()
+
+    def _promote_standby(self, worker: WorkerLink) -> None:
+        if self._standby is worker:
+            self._standby = None
+            self._standby_gone.set()

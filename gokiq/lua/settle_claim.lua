@@ -1,0 +1,144 @@
+-- Settle finished jobs and claim new ones, in one atomic step.
+--
+-- KEYS  1 lease of this owner         5 stat:failed
+--       2 retry                       6 stat:processed:DAY
+--       3 dead                        7 stat:failed:DAY
+--       4 stat:processed
+--       then for each route r = 1..R:  claims hash (6+2r), queue list (7+2r)
+-- ARGV  1 R                            4 dead_max_jobs
+--       2 number of the first claim    5 TTL of the day counters, s
+--       3 oldest score kept in dead
+--       then, in this order:
+--       for each route: n, then n claim numbers that ended well (one processed each)
+--       S, then S times: op, route, number, processed, failed, score, payload
+--         op 0 release; 1 to retry; 2 to dead; 3 back to the tail of the queue, unchanged
+--         an empty payload stands for the bytes of the claim itself
+--       G, then G times: want, E, then E times: route, most
+--         a group (capsule) takes up to `want` jobs, entry by entry, up to `most` from each
+-- Reply {lease held 0/1, outcomes dropped because the claim was no longer held,
+--        error text or '', {numbers of special outcomes that could not be written},
+--        {payloads of entry 1}, {payloads of entry 2}, ...}  oldest job first
+--
+-- A claim is written before its job leaves the list, and an outcome before its claim is released: if Redis refuses a
+-- write half-way (maxmemory), the job is still in one place at least.
+
+local R = tonumber(ARGV[1])
+local number = tonumber(ARGV[2])
+local dead_floor, dead_max, day_ttl = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local at = 6
+local CHUNK = 1000 -- unpack() must stay far below Lua's stack limit
+
+local function claims_of(r) return KEYS[6 + 2 * r] end
+local function queue_of(r) return KEYS[7 + 2 * r] end
+
+local processed, failed, dropped = 0, 0, 0
+local refusal, unwritten = '', {}
+
+for r = 1, R do
+  local n = tonumber(ARGV[at])
+  local first, last = at + 1, at + n
+  while first <= last do
+    local stop = math.min(first + CHUNK - 1, last)
+    local held = redis.call('HDEL', claims_of(r), unpack(ARGV, first, stop))
+    processed = processed + held
+    dropped = dropped + (stop - first + 1 - held)
+    first = stop + 1
+  end
+  at = last + 1
+end
+
+local function store(op, r, claim, score, payload)
+  if op == 0 then return nil end
+  if payload == '' then payload = claim end
+  if op == 3 then return redis.pcall('RPUSH', queue_of(r), payload) end
+  return redis.pcall('ZADD', op == 1 and KEYS[2] or KEYS[3], score, payload)
+end
+
+local deaths = 0
+local S = tonumber(ARGV[at])
+at = at + 1
+for _ = 1, S do
+  local op, r, field = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 2]
+  local claim = redis.call('HGET', claims_of(r), field)
+  if not claim then
+    dropped = dropped + 1
+  else
+    local answer = store(op, r, claim, ARGV[at + 5], ARGV[at + 6])
+    if type(answer) == 'table' and answer.err then
+      refusal = answer.err
+      unwritten[#unwritten + 1] = tonumber(field)
+    else
+      redis.call('HDEL', claims_of(r), field)
+      processed = processed + tonumber(ARGV[at + 3])
+      failed = failed + tonumber(ARGV[at + 4])
+      if op == 2 then deaths = deaths + 1 end
+    end
+  end
+  at = at + 7
+end
+
+if deaths > 0 then
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', dead_floor)
+  redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -dead_max)
+end
+
+local function count(total, day, by)
+  if by == 0 then return end
+  redis.pcall('INCRBY', total, by)
+  if redis.pcall('INCRBY', day, by) == by then redis.call('EXPIRE', day, day_ttl) end
+end
+count(KEYS[4], KEYS[6], processed)
+count(KEYS[5], KEYS[7], failed)
+
+local lease = redis.call('EXISTS', KEYS[1])
+local reply = { lease, dropped, refusal, unwritten }
+local open = lease == 1 and refusal == ''
+
+local function take(r, most)
+  local queue = queue_of(r)
+  local found = redis.call('LRANGE', queue, -most, -1)
+  local n = #found
+  if n == 0 then return found end
+  local jobs, pairs_ = {}, {}
+  local from = 1
+  for i = 1, n do
+    local payload = found[n + 1 - i]
+    jobs[i] = payload
+    pairs_[#pairs_ + 1] = number + i - 1
+    pairs_[#pairs_ + 1] = payload
+    if #pairs_ == 2 * CHUNK or i == n then
+      local answer = redis.pcall('HSET', claims_of(r), unpack(pairs_))
+      if type(answer) == 'table' and answer.err then
+        refusal = answer.err
+        reply[3] = refusal
+        open = false
+        for k = i, from, -1 do jobs[k] = nil end
+        break
+      end
+      pairs_ = {}
+      from = i + 1
+    end
+  end
+  local claimed = #jobs
+  if claimed > 0 then redis.call('LTRIM', queue, 0, -claimed - 1) end
+  number = number + claimed
+  return jobs
+end
+
+local G = tonumber(ARGV[at])
+at = at + 1
+for _ = 1, G do
+  local want, E = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+  at = at + 2
+  for _ = 1, E do
+    local jobs = {}
+    if open and want > 0 then
+      jobs = take(tonumber(ARGV[at]), math.min(want, tonumber(ARGV[at + 1])))
+      want = want - #jobs
+    end
+    reply[#reply + 1] = jobs
+    at = at + 2
+  end
+end
+
+return reply

@@ -1,0 +1,101 @@
+"""The datagram socket on which the sidecar's root and watchdogs report (docs/protocol.md 6)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gokiq.log import get_logger
+
+log = get_logger("monitor")
+
+_MAX_DATAGRAM_BYTES = 8192
+
+
+@dataclass(slots=True)
+class Vitals:
+    """Last beat of one worker."""
+
+    rss_kb: int = 0
+    busy: int = 0
+    lag_ms: float = 0.0
+    stalled: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class Monitor:
+    """Collects datagrams; keeps the last beat of each worker by pid."""
+
+    path: str
+    vitals: dict[int, Vitals] = field(default_factory=dict)
+    boot_failure: dict[str, Any] | None = None
+    on_stall: Callable[[int, dict[str, Any], float], None] = lambda pid, stalled, lag_ms: None
+    _socket: socket.socket | None = None
+
+    def open(self) -> None:
+        """Bind the socket, mode 0600, and listen on the running loop."""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.bind(self.path)
+        os.chmod(self.path, 0o600)
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._drain)
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def drain(self) -> None:
+        """Read what is there now."""
+        self._drain()
+
+    def forget(self, pid: int) -> None:
+        """A worker is gone."""
+        self.vitals.pop(pid, None)
+
+    @property
+    def rss_kb(self) -> int:
+        """Resident memory of all workers that report, kB."""
+        return sum(v.rss_kb for v in self.vitals.values())
+
+    def _drain(self) -> None:
+        if self._socket is None:
+            return
+        while True:
+            try:
+                data = self._socket.recv(_MAX_DATAGRAM_BYTES)
+            except BlockingIOError:
+                return
+            self._handle(data)
+
+    def _handle(self, data: bytes) -> None:
+        try:
+            message = json.loads(data)
+            event = message["event"]
+        except (ValueError, TypeError, KeyError):
+            log.debug("Unreadable datagram of %d bytes", len(data))
+            return
+        if event == "beat":
+            self._beat(message)
+        elif event == "boot_failed":
+            self.boot_failure = message
+        elif event == "exiting":
+            self.forget(int(message.get("pid") or 0))
+            log.debug("Worker %s exits: %s", message.get("pid"), message.get("reason"))
+
+    def _beat(self, message: dict[str, Any]) -> None:
+        pid = int(message.get("pid") or 0)
+        stalled = message.get("stalled")
+        lag_ms = float(message.get("lag_ms") or 0)
+        self.vitals[pid] = Vitals(
+            int(message.get("rss_kb") or 0), int(message.get("busy") or 0), lag_ms, stalled
+        )
+        if stalled:
+            self.on_stall(pid, stalled, lag_ms)

@@ -1,0 +1,18 @@
+"""Memory of processes, from /proc."""
+
+from __future__ import annotations
+
+import os
+
+_PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def rss_kb(pid: int | None = None) -> int:
+    """Resident memory of a process in kB (ours when `pid` is None), 0 when it cannot be read."""
+    if pid == 0:
+        return 0
+    try:
+        with open(f"/proc/{pid or 'self'}/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[1]) * _PAGE_KB
+    except (OSError, ValueError, IndexError):
+        return 0

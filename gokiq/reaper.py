@@ -1,0 +1,101 @@
+"""Renews our lease and adopts the claims of owners that died."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from gokiq.broker import LEASE_S, Broker
+from gokiq.dispatcher import Dispatcher
+from gokiq.errors import ConnectionLost, ReplyError
+from gokiq.identity import Identity, is_proved_dead
+from gokiq.log import get_logger
+
+log = get_logger("reaper")
+
+#: Three renewals may fail before a lease runs out.
+RENEW_S = LEASE_S / 4
+#: How often we look for dead owners, seconds.
+ADOPT_S = 5.0
+
+
+class Reaper:
+    """Lease and adoption.
+
+    An owner is dead when its lease has run out while Redis was there, or when it ran on this host
+    and its process is gone. After an outage of Redis every owner's lease may have run out although
+    all live, so we wait one lease's time before we believe a missing lease.
+    """
+
+    def __init__(self, broker: Broker, identity: Identity, dispatcher: Dispatcher) -> None:
+        self._broker = broker
+        self._about = identity.about()
+        self._dispatcher = dispatcher
+        self._believe_from = 0.0
+
+    async def first(self) -> None:
+        """Take the lease, and adopt at once what is certainly orphaned. Raises ConnectionLost,
+        ReplyError.
+        """
+        await self._broker.renew(self._about)
+        info = await self._broker.link.call("INFO", "server")
+        up_s = _uptime_s(info)
+        self._believe_from = time.monotonic() + max(0.0, LEASE_S + RENEW_S - up_s)
+        await self.adopt()
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        next_adoption = time.monotonic() + ADOPT_S
+        while True:
+            await self._pause()
+            try:
+                await self._renew()
+                if time.monotonic() >= next_adoption:
+                    next_adoption = time.monotonic() + ADOPT_S
+                    await self.adopt()
+            except ConnectionLost as error:
+                self._believe_from = time.monotonic() + LEASE_S + RENEW_S
+                log.debug("Cannot renew the lease: %s", error)
+                await asyncio.sleep(0.5)
+            except ReplyError as error:
+                log.error("Redis refuses to renew our lease; no job can be claimed: %s", error)
+                await asyncio.sleep(1.0)
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(RENEW_S):
+                await self._dispatcher.lease_lost.wait()
+        except TimeoutError:
+            return
+        self._dispatcher.lease_lost.clear()
+
+    async def _renew(self) -> None:
+        if not await self._broker.renew(self._about):
+            log.warning(
+                "Our lease had run out (paused, or Redis was away); "
+                "peers may have adopted our claims meanwhile"
+            )
+            self._dispatcher.poke()
+
+    async def adopt(self) -> None:
+        """One round over the register of owners."""
+        owners = await self._broker.owners()
+        others = [identity for identity in owners if identity != self._broker.identity]
+        if not others:
+            return
+        for identity, alive in zip(others, await self._broker.leases(others), strict=True):
+            proved = is_proved_dead(owners[identity])
+            if proved or (not alive and time.monotonic() >= self._believe_from):
+                moved = await self._broker.adopt(
+                    identity, owners[identity].get("queues", ()), proved=proved
+                )
+                log.info("Adopted %d claims of the dead owner %s", moved, identity)
+                self._dispatcher.poke()
+
+
+def _uptime_s(info: bytes | str) -> float:
+    text = info.decode() if isinstance(info, bytes) else info
+    for line in text.splitlines():
+        if line.startswith("uptime_in_seconds:"):
+            return float(line.partition(":")[2])
+    return 0.0

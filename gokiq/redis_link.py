@@ -1,0 +1,186 @@
+"""One Redis connection that answers requests in order; redis-py connects and hiredis parses, errors
+are translated here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+import redis.asyncio as aioredis
+from redis import exceptions as rex
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.sentinel import Sentinel
+
+from gokiq.app import RedisAddress
+from gokiq.core import pack_command
+from gokiq.errors import ConfigError, ConnectionLost, ReplyError
+
+#: Longest wait for one reply, seconds. A reply that is later counts as lost; reconciliation finds
+#: what it did.
+REPLY_TIMEOUT_S = 5.0
+#: Longest wait for a connection to open, seconds.
+CONNECT_TIMEOUT_S = 5.0
+#: Error codes after which the same server may answer well later or another one must be found:
+#: reconnect, do not give up.
+_PASSING = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "NOREPLICAS", "TRYAGAIN", "BUSY ")
+
+Arg = bytes | str | int | float
+
+
+class RedisLink:
+    """A connection that opens when first used, and again after it was lost. Several tasks may share
+    it.
+
+    Raises ConnectionLost when Redis cannot be reached, is not a master now, or did not answer in
+    time: what was sent may or may not have been executed. Raises ReplyError when Redis refused the
+    command.
+    """
+
+    def __init__(self, address: RedisAddress, *, name: str) -> None:
+        self._pool = _pool(address, name)
+        self._where = str(address)
+        self._connection: AbstractConnection | None = None
+        self._lock = asyncio.Lock()
+
+    async def call(self, *args: Arg) -> Any:
+        """Send one command and return its reply: bytes, int, None, list or dict, as hiredis parses
+        RESP3.
+        """
+        return (await self.send(pack_command(args), 1))[0]
+
+    async def pipeline(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
+        """Send several commands in one write; the first error is raised once all have answered."""
+        return await self.send(b"".join(map(pack_command, commands)), len(commands))
+
+    async def send(self, packed: bytes, replies: int) -> list[Any]:
+        """Send RESP bytes that hold `replies` commands and return their replies in order."""
+        async with self._lock:
+            try:
+                # Not redis-py's socket_timeout: on Python 3.11 its wait_for may swallow a
+                # cancellation.
+                async with asyncio.timeout(REPLY_TIMEOUT_S):
+                    connection = await self._open()
+                    await connection.send_packed_command([packed], check_health=False)
+                    return await _read(connection, replies)
+            except (rex.RedisError, OSError) as error:
+                raise await self._translated(error) from error
+            except asyncio.CancelledError:
+                await self.close()  # a reply still under way must not answer the next request
+                raise
+
+    async def next_push(self, timeout_s: float) -> None:
+        """Wait up to `timeout_s` seconds for one push message (client tracking); the caller owns
+        the link alone.
+        """
+        try:
+            connection = await self._open()
+            await connection.read_response(
+                timeout=timeout_s, push_request=True, disconnect_on_error=False
+            )
+        except (rex.RedisError, OSError) as error:
+            raise await self._translated(error) from error
+
+    @property
+    def is_open(self) -> bool:
+        """True while a connection is there."""
+        return self._connection is not None
+
+    async def close(self) -> None:
+        """Close the connection; the next call opens a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    async def _open(self) -> AbstractConnection:
+        if self._connection is None:
+            connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+            await connection.connect()  # type: ignore[no-untyped-call]
+            self._connection = connection
+        return self._connection
+
+    async def _translated(self, error: Exception) -> Exception:
+        text = str(error)
+        if isinstance(error, rex.ResponseError) and not _is_passing(error, text):
+            if isinstance(error, rex.NoScriptError):
+                return ReplyError("NOSCRIPT " + text)
+            return ReplyError(text)
+        await self.close()
+        cause = text or f"no reply within {REPLY_TIMEOUT_S:g} s"
+        return ConnectionLost(f"Redis at {self._where} does not answer: {cause}")
+
+
+def _is_passing(error: Exception, text: str) -> bool:
+    if isinstance(error, rex.ReadOnlyError | rex.BusyLoadingError | rex.MasterDownError):
+        return True
+    return text.startswith(_PASSING)
+
+
+async def _read(connection: AbstractConnection, replies: int) -> list[Any]:
+    answers: list[Any] = []
+    refusal: rex.ResponseError | None = None
+    for _ in range(replies):
+        try:
+            answers.append(await connection.read_response())
+        except rex.ResponseError as error:
+            refusal = refusal or error
+    if refusal is not None:
+        raise refusal
+    return answers
+
+
+def _pool(address: RedisAddress, name: str) -> ConnectionPool:
+    common: dict[str, Any] = {
+        "db": address.db,
+        "username": address.username,
+        "password": address.password,
+        "socket_timeout": None,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "protocol": 3,
+        "client_name": name,
+        "retry": None,
+    }
+    if address.sentinels:
+        return _sentinel_pool(address, common)
+    if address.path:
+        return ConnectionPool(
+            connection_class=aioredis.UnixDomainSocketConnection, path=address.path, **common
+        )
+    common |= {"host": address.host, "port": address.port, "socket_keepalive": True}
+    if address.ssl:
+        return ConnectionPool(connection_class=aioredis.SSLConnection, **_tls(address), **common)
+    return ConnectionPool(**common)
+
+
+def _sentinel_pool(address: RedisAddress, common: dict[str, Any]) -> ConnectionPool:
+    if not address.master_name:
+        raise ConfigError(
+            "Redis: sentinels are set but no master name; "
+            "set `name:` in Sidekiq's redis configuration"
+        )
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        list(address.sentinels),
+        sentinel_kwargs={"socket_timeout": REPLY_TIMEOUT_S, "password": address.sentinel_password},
+    )
+    tls = _tls(address) if address.ssl else {}
+    pool: ConnectionPool = sentinel.master_for(
+        address.master_name, ssl=address.ssl, **tls, **common
+    ).connection_pool
+    return pool
+
+
+def _tls(address: RedisAddress) -> dict[str, Any]:
+    if address.tls_verify:
+        return {
+            "ssl_ca_certs": address.tls_ca_file,
+            "ssl_certfile": address.tls_cert_file,
+            "ssl_keyfile": address.tls_key_file,
+        }
+    return {
+        "ssl_cert_reqs": ssl.CERT_NONE,
+        "ssl_check_hostname": False,
+        "ssl_certfile": address.tls_cert_file,
+        "ssl_keyfile": address.tls_key_file,
+    }

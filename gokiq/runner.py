@@ -1,0 +1,301 @@
+"""Composition root: builds the parts, runs them in one task group, turns signals into quiet and
+stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from gokiq import __version__
+from gokiq.app import AppInfo, app_info
+from gokiq.broker import Broker
+from gokiq.config import Config
+from gokiq.dispatcher import Dispatcher
+from gokiq.errors import BootError, ConnectionLost, GokiqError, ReplyError
+from gokiq.fleet import Fleet
+from gokiq.heartbeat import Heartbeat, Sources
+from gokiq.identity import Identity, new_identity
+from gokiq.log import get_logger
+from gokiq.monitor import Monitor
+from gokiq.poller import Poller
+from gokiq.procstat import rss_kb
+from gokiq.reaper import Reaper
+from gokiq.redis_info import check_server
+from gokiq.redis_link import RedisLink
+from gokiq.supervisor import Attached, Supervisor
+from gokiq.valve import Valve
+from gokiq.waker import Waker
+
+log = get_logger("main")
+
+#: After the drain deadline: time for `ensure` blocks to run and for outcomes to arrive, as Sidekiq
+#: gives them, seconds.
+ENSURE_S = 3.0
+#: Time to write the last outcomes and to leave the registers, seconds.
+FAREWELL_S = 1.0
+#: Apps that are slow to boot exist; this only bounds a root that hangs, seconds.
+BOOT_LIMIT_S = 600.0
+
+
+class Runner:
+    """One gokiq-fast process from start to exit."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._identity: Identity = new_identity()
+        self._stop = asyncio.Event()
+        self._is_quiet = False
+        self._rng = random.Random()
+        self._directory = Path(tempfile.mkdtemp(prefix="gokiq-"))  # mode 0700
+        self._monitor = Monitor(str(self._directory / "monitor.sock"))
+        socket_path = config.sidecar or str(self._directory / "sidecar.sock")
+        self._fleet = Fleet(socket_path)
+        self._fleet.on_gone = self._monitor.forget
+        self._supervisor: Supervisor | Attached = (
+            Attached()
+            if config.sidecar
+            else Supervisor(
+                config, self._monitor, socket_path=socket_path, identity=self._identity.name
+            )
+        )
+        self._links: list[RedisLink] = []
+
+    async def run(self) -> None:
+        """Run until told to stop. Raises GokiqError when we cannot start."""
+        self._trap_signals()
+        try:
+            self._monitor.open()
+            await self._supervisor.start()
+            async with asyncio.TaskGroup() as helpers:
+                watch = helpers.create_task(self._supervisor.run())
+                connect = helpers.create_task(self._fleet.run())
+                try:
+                    await self._serve()
+                finally:
+                    self._supervisor.terminate()
+                    connect.cancel()
+                    self._fleet.close()
+                    await self._supervisor.stop(time.monotonic() + FAREWELL_S)
+                    watch.cancel()
+        finally:
+            for link in self._links:
+                await link.close()
+            self._monitor.close()
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _trap_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for name in ("TERM", "INT", "TSTP", "TTIN"):
+            loop.add_signal_handler(getattr(signal, f"SIG{name}"), self._on_signal, name)
+
+    def _on_signal(self, name: str) -> None:
+        if name in ("TERM", "INT"):
+            self._stop.set()
+        elif name == "TSTP":
+            self._quiet()
+        elif name == "TTIN":
+            for task in asyncio.all_tasks():
+                log.warning("Task %s: %s", task.get_name(), task.get_stack(limit=1))
+
+    def _quiet(self) -> None:
+        """Replaced by the serving part once there is something to quiet."""
+        self._is_quiet = True
+
+    async def _serve(self) -> None:
+        app = await self._boot()
+        if app is None:
+            return
+        broker = self._broker(app)
+        await self._check_redis(broker, app)
+        valve = Valve({c.name: c.concurrency for c in app.capsules})
+        dispatcher = Dispatcher(broker, valve, app, self._fleet, self._rng)
+        reaper = Reaper(broker, self._identity, dispatcher)
+        sources = Sources(dispatcher.running, self._rss_kb, lambda: self._is_quiet, self._on_signal)
+        heartbeat = Heartbeat(broker, app, self._identity, sources)
+        poller = Poller(broker, app, self._rng, dispatcher.poke)
+        waker = Waker(self._link(app, "wake"), dispatcher)
+        try:
+            await reaper.first()
+            await heartbeat.prune()
+        except (ConnectionLost, ReplyError) as error:
+            raise BootError(str(error)) from error
+        self._fleet.on_finished = dispatcher.finished
+        self._fleet.on_orphans = dispatcher.give_back
+        self._fleet.on_room = dispatcher.room_changed
+        routes = [{"capsule": route.capsule, "queue": route.queue} for route in app.routes]
+        self._fleet.welcome_all(self._identity.name, routes)
+
+        async with asyncio.TaskGroup() as tasks:
+            polling = tasks.create_task(poller.run(), name="poller")
+            running = [
+                polling,
+                tasks.create_task(dispatcher.run(), name="dispatcher"),
+                tasks.create_task(heartbeat.run(), name="heartbeat"),
+                tasks.create_task(reaper.run(), name="reaper"),
+                tasks.create_task(waker.run(), name="waker"),
+                tasks.create_task(self._announce(app), name="announce"),
+            ]
+
+            def quiet() -> None:
+                if not self._is_quiet:
+                    log.info("Quiet: claiming no more jobs")
+                    self._is_quiet = True
+                    polling.cancel()
+                    dispatcher.quiet()
+                    heartbeat.beat_soon()
+                    for worker in self._fleet.workers:
+                        worker.quiet()
+
+            already_quiet, self._is_quiet = self._is_quiet, False
+            self._quiet = quiet  # type: ignore[method-assign]
+            if already_quiet:
+                quiet()
+            await self._stop.wait()
+            quiet()
+            await self._drain(app, dispatcher)
+            for task in running:
+                task.cancel()
+        await self._sign_off(heartbeat, broker)
+
+    async def _boot(self) -> AppInfo | None:
+        """Wait for the first worker's HELLO; None when we were told to stop meanwhile. Raises
+        BootError.
+        """
+        log.info("gokiq %s starting: booting the app", __version__)
+        hello: asyncio.Future[dict[str, Any]] = self._fleet.first_hello
+        failed = asyncio.ensure_future(self._supervisor.first_failure())
+        stop = asyncio.ensure_future(self._stop.wait())
+        try:
+            waiting: set[asyncio.Future[Any]] = {hello, failed, stop}
+            done, _ = await asyncio.wait(
+                waiting, timeout=BOOT_LIMIT_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if hello in done:
+                return app_info(hello.result())
+            if failed in done:
+                raise failed.result()
+            if stop in done:
+                return None
+            raise BootError(f"the app has not booted within {BOOT_LIMIT_S:g} s; see its log")
+        finally:
+            failed.cancel()
+            stop.cancel()
+
+    def _broker(self, app: AppInfo) -> Broker:
+        return Broker(
+            self._link(app, "claims"),
+            self._link(app, "housekeeping"),
+            identity=self._identity.name,
+            queues=[route.queue for route in app.routes],
+            dead_max_jobs=app.dead_max_jobs,
+            dead_timeout_s=app.dead_timeout_s,
+        )
+
+    def _link(self, app: AppInfo, name: str) -> RedisLink:
+        link = RedisLink(app.redis, name=f"gokiq-{name}")
+        self._links.append(link)
+        return link
+
+    async def _check_redis(self, broker: Broker, app: AppInfo) -> None:
+        try:
+            await check_server(broker.link, app)
+        except (ConnectionLost, ReplyError) as error:
+            raise BootError(f"{error}; start Redis or correct REDIS_URL") from error
+
+    def _rss_kb(self) -> int:
+        return rss_kb() + rss_kb(self._supervisor.pid) + self._monitor.rss_kb
+
+    async def _announce(self, app: AppInfo) -> None:
+        await self._fleet.served.wait()
+        versions = app.versions
+        log.info(
+            "Sidecar ready: workers=%d slots=%d lane=%s ruby=%s sidekiq=%s async=%s falcon=%s",
+            self._config.workers,
+            sum(c.concurrency for c in app.capsules),
+            app.lane,
+            versions.get("ruby"),
+            versions.get("sidekiq"),
+            versions.get("async"),
+            versions.get("falcon") or "none",
+        )
+        log.info(
+            "Processing %s from %s as %s",
+            ", ".join(app.queue_names),
+            app.redis,
+            self._identity.name,
+        )
+
+    async def _drain(self, app: AppInfo, dispatcher: Dispatcher) -> None:
+        """Let running jobs end within the timeout, then take back what still runs and give it to
+        Redis.
+        """
+        timeout_s = self._config.timeout_s or app.timeout_s
+        log.info("Stopping: %d jobs are running, they have %g s", dispatcher.in_flight, timeout_s)
+        dispatcher.give_back_unsent()
+        for worker in list(self._fleet.workers):
+            worker.drain(timeout_s)
+        self._supervisor.terminate()
+        deadline = time.monotonic() + timeout_s + ENSURE_S
+        if not await _within(dispatcher.settled(), deadline):
+            log.warning(
+                "%d jobs did not stop in time and go back to their queues",
+                len(dispatcher.running()),
+            )
+            self._fleet.close()
+            await asyncio.sleep(0)  # the closed connections hand over their orphans
+            if not await _within(dispatcher.settled(), time.monotonic() + FAREWELL_S):
+                log.error(
+                    "Redis did not take %d jobs back; a peer or the next start adopts them",
+                    dispatcher.in_flight,
+                )
+        await _within(self._fleet.emptied(), time.monotonic() + FAREWELL_S)
+
+    async def _sign_off(self, heartbeat: Heartbeat, broker: Broker) -> None:
+        async def both() -> None:
+            await heartbeat.sign_off()
+            await broker.resign()
+
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await both()
+        except (TimeoutError, ConnectionLost, ReplyError) as error:
+            log.warning("Could not sign off from Redis: %s", str(error) or "no answer in time")
+        log.info("Bye!")
+
+
+async def _within(waiting: Any, deadline: float) -> bool:
+    """Await it until `deadline` (monotonic seconds); False when it took longer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            await waiting
+        return True
+    return False
+
+
+def run(config: Config) -> None:
+    """Run gokiq-fast to its end on a fresh event loop. Raises GokiqError when it cannot start."""
+
+    async def main() -> None:
+        await Runner(config).run()
+
+    try:
+        asyncio.run(main())
+    except BaseExceptionGroup as group:
+        raise _first_cause(group) from group
+
+
+def _first_cause(group: BaseExceptionGroup[Any]) -> BaseException:
+    """The one error that matters of a task group's: ours when there is one."""
+    ours = group.subgroup(GokiqError)
+    found: BaseException = ours or group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found

@@ -1,0 +1,218 @@
+"""One connection to a worker: jobs out, outcomes in, never more open than its credit
+(docs/protocol.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, Protocol
+
+from gokiq import core
+from gokiq.app import parse_hello
+from gokiq.core import Job, Outcome
+from gokiq.errors import ProtocolError
+from gokiq.log import get_logger
+
+log = get_logger("sidecar")
+
+_FROM_WORKER = frozenset(
+    {core.HELLO, core.READY, core.RESULTS, core.DRAIN, core.PONG, core.GOODBYE, core.ERROR}
+)
+_PEERCRED = struct.Struct("3i")  # pid, uid, gid
+_WIRE_SECONDS = struct.Struct(">d")
+_U32 = struct.Struct(">I")
+_U64 = struct.Struct(">Q")
+
+
+class State(Enum):
+    """Life of a connection. STANDBY waits in the listener's backlog for a worker that is free."""
+
+    STANDBY = "standby"
+    GREETED = "greeted"
+    READY = "ready"
+    DRAINING = "draining"
+    CLOSED = "closed"
+
+
+class Listener(Protocol):
+    """Who is told what happens on a connection; all calls come from the event loop."""
+
+    def greeted(self, worker: WorkerLink) -> None:
+        """HELLO arrived; answer with `welcome`."""
+
+    def ready(self, worker: WorkerLink) -> None:
+        """Credit arrived or changed, or the worker stopped taking jobs."""
+
+    def finished(self, worker: WorkerLink, ended: list[tuple[Job, Outcome]]) -> None:
+        """Jobs ended; they are no longer open on the connection."""
+
+    def lost(self, worker: WorkerLink, orphans: list[Job], reason: str) -> None:
+        """The connection is gone. `orphans` were out on it; `reason` is empty after a clean
+        GOODBYE.
+        """
+
+
+class WorkerLink(asyncio.Protocol):
+    """The orchestrator's end of one worker connection."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._reader = core.FrameReader(_FROM_WORKER)
+        self._transport: asyncio.Transport | None = None
+        self._reason = "the worker died"
+        self.state = State.STANDBY
+        self.hello: dict[str, Any] = {}
+        self.open: dict[int, Job] = {}
+        self.credit = 0
+        self.pid = 0
+        self.last_pong = 0
+
+    @property
+    def room(self) -> int:
+        """How many more jobs it takes now."""
+        return self.credit - len(self.open) if self.state is State.READY else 0
+
+    @property
+    def is_live(self) -> bool:
+        """True from HELLO until the connection closes."""
+        return self.state in (State.GREETED, State.READY, State.DRAINING)
+
+    def welcome(self, identity: str, routes: Sequence[dict[str, str]]) -> None:
+        """Answer HELLO."""
+        body = {"protocol": 1, "identity": identity, "routes": list(routes)}
+        self._write(core.encode_frame(core.WELCOME, json.dumps(body).encode()))
+
+    def send(self, jobs: list[Job]) -> None:
+        """Send jobs in as few frames as possible; they are open from now on."""
+        for job in jobs:
+            self.open[job.number] = job
+        for frame in core.encode_batch(jobs):
+            self._write(frame)
+
+    def interrupt(self, numbers: Sequence[int], *, hard: bool) -> None:
+        """Ask these jobs to stop at their next safe point, or raise Sidekiq::Shutdown in them when
+        `hard`.
+        """
+        self._write(core.encode_interrupts(numbers, hard))
+
+    def quiet(self) -> None:
+        """Tell the app that no new job will come."""
+        self._write(core.encode_frame(core.QUIET))
+
+    def drain(self, grace_s: float) -> None:
+        """Let running jobs end for at most `grace_s` seconds, then leave."""
+        if self.is_live:
+            self.state = State.DRAINING
+            self._write(core.encode_frame(core.DRAIN, _WIRE_SECONDS.pack(grace_s)))
+
+    def ping(self, token: int) -> None:
+        """Ask the reactor for a sign of life; `last_pong` becomes `token`."""
+        self._write(core.encode_frame(core.PING, _U64.pack(token)))
+
+    def close(self, reason: str = "") -> None:
+        """Close at once; jobs still open are handed to the listener as orphans."""
+        self._reason = reason
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Check whose socket it is."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        peer = transport.get_extra_info("socket")
+        raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size)
+        uid = _PEERCRED.unpack(raw)[1]
+        if uid != os.getuid():
+            self.close(
+                f"the sidecar's socket belongs to user id {uid}, we are {os.getuid()}: refused"
+            )
+
+    def data_received(self, data: bytes) -> None:
+        """Handle whole frames; keep the rest."""
+        try:
+            for kind, body in self._reader.feed(data):
+                self._handle(kind, body)
+        except ProtocolError as error:
+            self._refuse(str(error))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Hand over what was out."""
+        left_cleanly = self._reason == "" and not self.open
+        if self._reader.buffered and self._reason == "the worker died":
+            self._reason = (
+                f"the worker died inside a frame, {self._reader.buffered} bytes of it came"
+            )
+        self.state = State.CLOSED
+        orphans, self.open = list(self.open.values()), {}
+        self._listener.lost(self, orphans, "" if left_cleanly else self._reason)
+
+    def _handle(self, kind: int, body: bytes) -> None:
+        if kind == core.RESULTS:
+            self._settle(body)
+        elif kind == core.HELLO and self.state is State.STANDBY:
+            self.hello = parse_hello(body)
+            self.pid = int(self.hello.get("pid") or 0)
+            self.state = State.GREETED
+            self._listener.greeted(self)
+        elif kind == core.READY and self.is_live:
+            self._ready(body)
+        elif kind == core.DRAIN and self.is_live:
+            self.state = State.DRAINING
+            self._listener.ready(self)
+        elif kind == core.PONG:
+            self.last_pong = _exactly(_U64, body, "PONG")
+        elif kind == core.GOODBYE:
+            self._reason = ""
+        elif kind == core.ERROR:
+            self.close(f"the worker closed the connection: {body.decode('utf-8', 'replace')[:300]}")
+        else:
+            raise ProtocolError(f"frame type {kind} is not allowed in state {self.state.value}")
+
+    def _ready(self, body: bytes) -> None:
+        self.credit = _exactly(_U32, body, "READY")
+        if self.state is State.GREETED:
+            self.state = State.READY
+        self._listener.ready(self)
+
+    def _settle(self, body: bytes) -> None:
+        outcomes = core.decode_results(body)
+        ended = []
+        stranger = None
+        for outcome in outcomes:
+            job = self.open.pop(outcome.number, None)
+            if job is None:
+                stranger = outcome.number
+                break
+            ended.append((job, outcome))
+        self._listener.finished(self, ended)
+        if stranger is not None:
+            raise ProtocolError(
+                f"a result for job number {stranger}, which is not out on this connection"
+            )
+
+    def _refuse(self, reason: str) -> None:
+        log.error("Worker %d broke the protocol, closing its connection: %s", self.pid, reason)
+        if self._transport is not None and not self._transport.is_closing():
+            self._write(core.encode_frame(core.ERROR, json.dumps({"reason": reason}).encode()))
+        self._reason = f"protocol violation: {reason}"
+        if self._transport is not None:
+            self._transport.close()
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and self.state is not State.CLOSED:
+            self._transport.write(data)
+
+
+def _exactly(layout: struct.Struct, body: bytes, name: str) -> int:
+    try:
+        return int(layout.unpack(body)[0])
+    except struct.error as error:
+        raise ProtocolError(f"{name} body has {len(body)} bytes, not {layout.size}") from error

@@ -1,0 +1,211 @@
+"""Starts the sidecar root, watches it, starts it again with backoff, ends it in time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from gokiq.config import Config
+from gokiq.core import backoff_s
+from gokiq.errors import BootError
+from gokiq.log import get_logger
+from gokiq.monitor import Monitor
+
+log = get_logger("supervisor")
+
+#: A root that ran this long counts as healthy: the next restart is immediate again, seconds.
+HEALTHY_S = 30.0
+#: Longest pause between two restarts, seconds.
+RESTART_CAP_S = 10.0
+
+
+class Supervisor:
+    """One sidecar root process and its restarts."""
+
+    def __init__(
+        self, config: Config, monitor: Monitor, *, socket_path: str, identity: str
+    ) -> None:
+        self._config = config
+        self._monitor = monitor
+        self._socket_path = socket_path
+        self._identity = identity
+        self._process: asyncio.subprocess.Process | None = None
+        self._is_stopping = False
+        self._first_exit: asyncio.Future[BootError] = asyncio.get_running_loop().create_future()
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int:
+        """Process id of the root, 0 while there is none."""
+        return (
+            self._process.pid
+            if self._process is not None and self._process.returncode is None
+            else 0
+        )
+
+    async def start(self) -> None:
+        """Start the root. Raises BootError when Ruby or the sidecar's files are missing."""
+        argv = command(self._config)
+        environment = self._environment()
+        try:
+            # Its own session: a terminal's ctrl-C is for the orchestrator, which then drains the
+            # sidecar in order.
+            self._process = await asyncio.create_subprocess_exec(
+                *argv, env=environment, cwd=self._config.app_directory, start_new_session=True
+            )
+        except OSError as error:
+            raise BootError(
+                f"cannot run {argv[0]}: {error.strerror}; set GOKIQ_RUBY to a Ruby 3.3 or later"
+            ) from error
+
+    async def first_failure(self) -> BootError:
+        """Wait for the end of the first root before it served; returns why. Cancel it once HELLO
+        has arrived.
+        """
+        return await asyncio.shield(self._first_exit)
+
+    async def run(self) -> None:
+        """Watch the root and start it again whenever it ends, whatever its status. Runs until
+        cancelled.
+        """
+        attempt = 0
+        while True:
+            began = time.monotonic()
+            assert self._process is not None
+            status = await self._process.wait()
+            if self._is_stopping:
+                await asyncio.Event().wait()
+            self._monitor.drain()
+            failure = self._failure(status)
+            if not self._first_exit.done():
+                self._first_exit.set_result(failure)
+            attempt = 0 if time.monotonic() - began > HEALTHY_S else attempt + 1
+            pause = 0.0 if attempt == 0 else backoff_s(attempt, random.random(), cap=RESTART_CAP_S)
+            log.error("Sidecar is gone (%s); starting it again in %.1f s", failure, pause)
+            await asyncio.sleep(pause)
+            self.restarts += 1
+            self._monitor.boot_failure = None
+            await self.start()
+
+    def terminate(self) -> None:
+        """Tell the root to drain and end; it forks no more workers from now on."""
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+
+    async def stop(self, deadline: float) -> None:
+        """Wait for the root to end after `terminate`; KILL it and its workers at `deadline`
+        (monotonic seconds).
+        """
+        process = self._process
+        if process is None:
+            return
+        if process.returncode is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    await process.wait()
+        # The root leads a process group of its own; whatever of it is left dies now.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        if process.returncode is None:
+            await process.wait()
+
+    def _failure(self, status: int) -> BootError:
+        told = self._monitor.boot_failure
+        if told:
+            where = f" ({told['at']})" if told.get("at") else ""
+            hint = f"; {told['hint']}" if told.get("hint") else ""
+            return BootError(
+                f"the app failed to boot: {told.get('error_class')}: "
+                f"{told.get('message')}{where}{hint}"
+            )
+        if status < 0:
+            return BootError(f"the sidecar was killed by {signal.Signals(-status).name}")
+        return BootError(f"the sidecar exited with status {status}")
+
+    def _environment(self) -> dict[str, str]:
+        config = self._config
+        environment = dict(os.environ)
+        environment |= {
+            "GOKIQ_SOCKET": self._socket_path,
+            "GOKIQ_MONITOR": self._monitor.path,
+            "GOKIQ_SIDEKIQ_ARGS": json.dumps(config.sidekiq_args),
+            "GOKIQ_WORKERS": str(config.workers),
+            "GOKIQ_LANE": config.lane,
+            "GOKIQ_IDENTITY": self._identity,
+            "GOKIQ_PARENT_PID": str(os.getpid()),
+        }
+        if config.timeout_s is not None:
+            environment["GOKIQ_DRAIN_S"] = str(config.timeout_s)
+        if config.slots is not None:
+            environment["GOKIQ_SLOTS"] = str(config.slots)
+        environment.setdefault("CONSOLE_LEVEL", "debug" if config.verbose else "warn")
+        return environment
+
+
+class Attached:
+    """A sidecar that somebody else started (`--sidecar`): we connect and never start or end it."""
+
+    pid = 0
+
+    async def start(self) -> None:
+        """Nothing to start."""
+
+    async def first_failure(self) -> BootError:
+        """Never: its boot is not ours to judge."""
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async def run(self) -> None:
+        """Nothing to watch; a lost connection is seen by the fleet."""
+
+    def terminate(self) -> None:
+        """Not ours to end."""
+
+    async def stop(self, deadline: float) -> None:
+        """Not ours to end."""
+
+
+def command(config: Config) -> Sequence[str]:
+    """Command line of the root. Under Bundler when the app has a Gemfile. Raises BootError when a
+    part is missing.
+    """
+    home = sidecar_home()
+    ruby = config.ruby or shutil.which("ruby")
+    if ruby is None or shutil.which(ruby) is None:
+        raise BootError(
+            f"no Ruby found ({ruby or 'no `ruby` in PATH'}): "
+            "install Ruby 3.3 or later, or set GOKIQ_RUBY to its path"
+        )
+    bundled = [] if not _has_gemfile(config) else ["-rbundler/setup"]
+    return [ruby, *bundled, "-I", str(home / "lib"), str(home / "bin" / "gokiq-sidecar")]
+
+
+def _has_gemfile(config: Config) -> bool:
+    named = os.environ.get("BUNDLE_GEMFILE")
+    return bool(named and Path(named).is_file()) or (
+        not named and (config.app_directory / "Gemfile").is_file()
+    )
+
+
+def sidecar_home() -> Path:
+    """Folder of the sidecar gem: GOKIQ_SIDECAR_HOME, the copy in our wheel, or the checkout's.
+    Raises BootError.
+    """
+    package = Path(__file__).resolve().parent
+    named = os.environ.get("GOKIQ_SIDECAR_HOME")
+    for home in [Path(named)] if named else [package / "_sidecar", package.parent / "sidecar"]:
+        if (home / "bin" / "gokiq-sidecar").is_file():
+            return home
+    raise BootError(f"the sidecar's Ruby files are missing in {named or package}; reinstall gokiq")

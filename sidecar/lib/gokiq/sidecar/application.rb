@@ -1,0 +1,158 @@
+# frozen_string_literal: true
+
+# Merely defining Sidekiq::CLI makes `Sidekiq.server?` true, so this comes before the application.
+require "sidekiq/cli"
+
+require_relative "errors"
+require_relative "redis_address"
+require_relative "settings"
+require_relative "version"
+
+module Gokiq
+	module Sidecar
+		# The application, loaded by Sidekiq's own command line code, and what HELLO says about it.
+		class Application
+			# Threads beside fibers, unless told otherwise.
+			THREADS = 5
+
+			# @parameter settings [Settings]
+			def initialize(settings)
+				@settings = settings
+				@cli = ::Sidekiq::CLI.instance
+			end
+
+			# @attribute [Plan] How each worker runs jobs; known after {load}.
+			attr :plan
+
+			# @returns [Sidekiq::Config]
+			def config
+				@cli.config
+			end
+
+			# Parse the arguments, load the application, check it, and get ready to fork.
+			# @raises [BootError] If jobs could not run safely in it.
+			def load
+				@cli.parse(@settings.arguments.dup)
+				@cli.send(:boot_application)
+				config[:identity] = @settings.identity if @settings.identity
+				config.server_middleware
+				@plan = Plan.new(lane: lane, slots: slots, threads: @settings.threads || THREADS)
+				isolate if @plan.lane == :fiber
+				@hello = describe
+				disconnect
+				Process.warmup if Process.respond_to?(:warmup) && ENV["RUBY_DISABLE_WARMUP"] != "1"
+			end
+
+			# @parameter generation [Integer] How many times the root has started its workers.
+			# @returns [Hash] The body of HELLO for the current process.
+			def hello(generation)
+				@hello.merge(pid: Process.pid, ppid: Process.ppid, generation: generation)
+			end
+
+			# @parameter name [String]
+			# @returns [Sidekiq::Capsule | Nil]
+			def capsule(name)
+				config.capsules[name]
+			end
+
+			# @returns [Float] Seconds that running jobs have when the sidecar itself was told to stop.
+			def drain_s
+				@settings.drain_s || Float(config[:timeout])
+			end
+
+			# @returns [Boolean] Whether a Rails application is loaded.
+			def rails?
+				defined?(::Rails.application) && !::Rails.application.nil?
+			end
+
+			private
+
+			def lane
+				return @settings.lane unless @settings.lane == :auto
+				return :fiber unless rails? && reloading?
+
+				config.logger.info { "gokiq: code reloading is on, jobs run in threads; set config.enable_reloading = false to use fibers" }
+				:thread
+			end
+
+			def reloading?
+				rails = ::Rails.application.config
+				rails.respond_to?(:reloading_enabled?) ? rails.reloading_enabled? : !rails.cache_classes
+			end
+
+			def slots
+				@settings.slots || -(-config.capsules.each_value.sum(&:concurrency) / @settings.workers)
+			end
+
+			# Without isolation by fiber, jobs would share one database connection and one another's CurrentAttributes.
+			def isolate
+				return unless defined?(::ActiveSupport::IsolatedExecutionState)
+				return if ::ActiveSupport::IsolatedExecutionState.isolation_level == :fiber
+
+				if rails?
+					raise BootError.new(
+						"jobs cannot run in fibers: config.active_support.isolation_level is :thread",
+						hint: "set config.active_support.isolation_level = :fiber in config/application.rb, or run with --lane thread",
+					)
+				end
+
+				::ActiveSupport::IsolatedExecutionState.isolation_level = :fiber
+			end
+
+			# Connections must not be shared with the workers that are forked next.
+			def disconnect
+				::ActiveRecord::Base.connection_handler.clear_all_connections!(:all) if defined?(::ActiveRecord::Base)
+				config.capsules.each_value { |capsule| capsule.redis_pool.reload(&:close) if capsule.redis_pool.respond_to?(:reload) }
+			end
+
+			def describe
+				{
+					protocol: PROTOCOLS,
+					versions: versions,
+					slots: @plan.slots,
+					lane: @plan.lane.to_s,
+					isolation_level: defined?(::ActiveSupport::IsolatedExecutionState) ? ::ActiveSupport::IsolatedExecutionState.isolation_level.to_s : nil,
+					environment: @cli.environment,
+					tag: config[:tag].to_s,
+					labels: Array(config[:labels]).map(&:to_s),
+					sidekiq: sidekiq,
+					redis: RedisAddress.of(config.default_capsule),
+					client_middleware: config.client_middleware.map { |entry| entry.klass.name },
+					logger_level: config.logger.level,
+				}
+			end
+
+			def versions
+				{
+					gokiq: VERSION,
+					ruby: RUBY_VERSION,
+					sidekiq: ::Sidekiq::VERSION,
+					async: ::Async::VERSION,
+					rails: rails? ? ::Rails.version : nil,
+					falcon: defined?(::Falcon::VERSION) ? ::Falcon::VERSION : nil,
+				}
+			end
+
+			def sidekiq
+				{
+					timeout: config[:timeout],
+					dead_max_jobs: config[:dead_max_jobs],
+					dead_timeout_in_seconds: config[:dead_timeout_in_seconds],
+					max_retries: config[:max_retries],
+					poll_interval_average: config[:poll_interval_average],
+					average_scheduled_poll_interval: config[:average_scheduled_poll_interval],
+					capsules: config.capsules.each_value.map { |capsule| describe_capsule(capsule) },
+				}
+			end
+
+			def describe_capsule(capsule)
+				{
+					name: capsule.name,
+					concurrency: capsule.concurrency,
+					mode: capsule.mode.to_s,
+					queues: capsule.queues.uniq.map { |name| [name, capsule.weights.fetch(name, 0)] },
+				}
+			end
+		end
+	end
+end

@@ -1,0 +1,86 @@
+# frozen_string_literal: true
+
+require "json"
+
+require_relative "frame"
+
+module Gokiq
+	module Sidecar
+		# The bodies of the frames that a worker reads, and the small ones that it writes.
+		module Body
+			JOB_HEADER = "Q>nnN"
+			JOB_HEADER_BYTES = 16
+
+			INTERRUPT_ENTRY = "Q>C"
+			INTERRUPT_BYTES = 9
+
+			# @raises [ProtocolError] Always, naming the frame.
+			def self.refuse(name, problem)
+				raise ProtocolError.new(:bad_body, "#{name}: #{problem}")
+			end
+
+			# Read a JSON object.
+			# @parameter name [String] The frame, for the error text.
+			# @parameter body [String] UTF-8 bytes.
+			# @returns [Hash]
+			def self.object(name, body)
+				text = body.dup.force_encoding(Encoding::UTF_8)
+				refuse(name, "not UTF-8") unless text.valid_encoding?
+				value = JSON.parse(text)
+				refuse(name, "not a JSON object") unless value.is_a?(Hash)
+				value
+			rescue JSON::ParserError
+				refuse(name, "not JSON")
+			end
+
+			# Walk over the jobs of a BATCH.
+			# @yields {|number, route, flags, payload| ...} The payload is UTF-8 labelled, byte for byte as sent.
+			def self.each_job(body)
+				offset = 0
+				size = body.bytesize
+
+				while offset < size
+					refuse("BATCH", "entry header is cut") if size - offset < JOB_HEADER_BYTES
+					number, route, flags, length = body.unpack(JOB_HEADER, offset: offset)
+					offset += JOB_HEADER_BYTES
+					refuse("BATCH", "payload goes over the end") if length > size - offset
+					yield number, route, flags, body.byteslice(offset, length).force_encoding(Encoding::UTF_8)
+					offset += length
+				end
+			end
+
+			# Walk over the entries of an INTERRUPT.
+			# @yields {|number, hard| ...} The claim's number, and whether `Sidekiq::Shutdown` is to be raised.
+			def self.each_interrupt(body)
+				refuse("INTERRUPT", "entry is cut") unless (body.bytesize % INTERRUPT_BYTES).zero?
+
+				(0...body.bytesize).step(INTERRUPT_BYTES) do |offset|
+					number, mode = body.unpack(INTERRUPT_ENTRY, offset: offset)
+					refuse("INTERRUPT", "unknown mode #{mode}") if mode > 1
+					yield number, mode == 1
+				end
+			end
+
+			# Read the grace of a DRAIN that the orchestrator sent.
+			# @returns [Float] Seconds.
+			def self.grace_s(body)
+				refuse("DRAIN", "8 bytes expected") unless body.bytesize == 8
+				grace = body.unpack1("G")
+				refuse("DRAIN", "not a time") unless grace >= 0.0
+				grace
+			end
+
+			# Check a PING, whose body goes back unread.
+			# @returns [String] The token.
+			def self.token(body)
+				refuse("PING", "8 bytes expected") unless body.bytesize == 8
+				body
+			end
+
+			# Check the body of a frame that has none.
+			def self.empty(name, body)
+				refuse(name, "no body expected") unless body.empty?
+			end
+		end
+	end
+end

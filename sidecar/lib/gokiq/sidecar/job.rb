@@ -1,0 +1,37 @@
+# frozen_string_literal: true
+
+module Gokiq
+	module Sidecar
+		# A job on its way through a worker.
+		class Job
+			# @parameter number [Integer] The claim's number.
+			# @parameter route [Route] Where it was claimed.
+			# @parameter payload [String] The bytes from Redis.
+			def initialize(number, route, payload)
+				@number = number
+				@route = route
+				@payload = payload
+				@parsed = nil
+				@slot = nil
+			end
+
+			# @attribute [Integer] The claim's number.
+			attr :number
+
+			# @attribute [Route] Its capsule and queue.
+			attr :route
+
+			# @attribute [String] The bytes from Redis.
+			attr :payload
+
+			# @attribute [Hash | Nil] The parsed payload, when another lane has parsed it already.
+			attr_accessor :parsed
+
+			# @attribute [Slot | Nil] Where it runs; nil while it waits.
+			attr_accessor :slot
+		end
+
+		# A queue as one capsule reads it.
+		Route = Struct.new(:capsule, :queue)
+	end
+end

@@ -1,0 +1,193 @@
+# frozen_string_literal: true
+
+require "sidekiq/processor"
+
+require_relative "outcome"
+require_relative "recorder"
+require_relative "stock"
+
+module Gokiq
+	module Sidecar
+		# Runs one job after another by the rules of the application's Sidekiq, and says what each ended in instead of
+		# writing it to Redis. Belongs to one slot and one capsule.
+		#
+		# The layers of {dispatch} are Sidekiq's, in its order; those that would do nothing for this job are left out.
+		# Where the installed Sidekiq is not one we know, or someone has changed it, its own `dispatch` runs instead.
+		class JobProcessor < ::Sidekiq::Processor
+			ALLOW_SHUTDOWN = {::Sidekiq::Shutdown => :immediate}.freeze
+
+			# @parameter capsule [Sidekiq::Capsule]
+			# @parameter lane [Symbol] `:fiber` or `:thread`.
+			def initialize(capsule, lane)
+				super(capsule)
+
+				@fiber = lane == :fiber
+				@recorder = Recorder.new
+				@retrier = Retrier.new(capsule, @recorder)
+				@server_middleware = config.server_middleware
+				@job_log = capsule.config.logger
+				@lean = Stock.processor?
+				@stock_logger = Stock.job_logger?(@job_logger)
+				@stock_reloader = Stock.reloader?(@reloader)
+			end
+
+			# @attribute [Integer] The status of the last job, as in {Outcome}.
+			attr :status
+
+			# @attribute [Integer] Its bits for `stat:*`.
+			attr :counts
+
+			# @attribute [Float] Its score.
+			attr :score
+
+			# @attribute [String] What is to be stored.
+			attr :record
+
+			# @attribute [Exception | Nil] What it raised.
+			attr :error
+
+			# Get ready for the next job.
+			# @parameter stopping [Boolean] What `stopping?` is to answer.
+			def reset(stopping)
+				@done = stopping
+				@reached = @failed = false
+				@error = nil
+				@score = 0.0
+				@record = ""
+				@recorder.reset
+			end
+
+			# Parse a payload. Malformed ones are settled here: Sidekiq sends them to the dead set, unannotated.
+			# @returns [Object | Nil] What the JSON holds; nil with {status} set if there is none.
+			def parse(payload)
+				::Sidekiq.load_json(payload)
+			rescue => error
+				handle_exception(error, {context: "Invalid JSON for job", jobstr: payload})
+				settle(Outcome::DEAD, error)
+				@score = Time.now.to_f
+				@malformed = true
+				nil
+			end
+
+			# @returns [Boolean] Whether the last {parse} found no JSON; asking clears it.
+			def malformed?
+				@malformed.tap { @malformed = false }
+			end
+
+			# Run a job. Nothing that it raises comes out of here.
+			# @parameter job_hash [Object] The parsed payload.
+			# @parameter payload [String] The bytes.
+			# @parameter queue [String] Name without prefix.
+			def call(job_hash, payload, queue)
+				if @fiber
+					perform(job_hash, payload, queue)
+				else
+					Thread.handle_interrupt(ALLOW_SHUTDOWN) { perform(job_hash, payload, queue) }
+				end
+
+				settle(Outcome::OK, nil)
+			rescue ::Sidekiq::Shutdown => error
+				settle(Outcome::SHUTDOWN, error)
+			rescue ::Sidekiq::JobRetry::Skip => error
+				settle(Outcome::SKIPPED, error)
+			rescue ::Sidekiq::JobRetry::Handled => error
+				cause = error.cause || error
+				handle_exception(cause, {context: "Job raised exception", job: job_hash})
+				settle(Outcome::DISCARDED, cause)
+			rescue Exception => error
+				handle_exception(error, {context: "Internal exception!", job: job_hash, jobstr: payload})
+				settle(Outcome::INTERNAL, error)
+			end
+
+			private
+
+			def perform(job_hash, payload, queue)
+				dispatch(job_hash, queue, payload) do |instance|
+					@server_middleware.invoke(instance, job_hash, queue) do
+						execute_job(instance, job_hash["args"])
+					end
+				end
+			end
+
+			def dispatch(job_hash, queue, payload, &block)
+				return super unless @lean && Hash === job_hash && !job_hash["profile"]
+
+				@job_logger.prepare(job_hash) do
+					@retrier.global(payload, queue) do
+						if @stock_logger && !@job_log.info?
+							count(job_hash, queue, payload, &block)
+						else
+							@job_logger.call(job_hash, queue) { count(job_hash, queue, payload, &block) }
+						end
+					end
+				end
+			end
+
+			def count(job_hash, queue, payload, &block)
+				stats(payload, queue) do
+					if @stock_reloader
+						instantiate(job_hash, queue, payload, &block)
+					else
+						@reloader.call { instantiate(job_hash, queue, payload, &block) }
+					end
+				end
+			end
+
+			def instantiate(job_hash, queue, payload)
+				instance = Object.const_get(job_hash["class"]).new
+				instance.jid = job_hash["jid"]
+				instance._context = self
+				@retrier.local(instance, payload, queue) { yield instance }
+			end
+
+			# An `Async` block outside of a reactor returns when all of it is done. Inside of ours it returns at once, so
+			# what a job has started is waited for here, where its middleware and its retry rules still hold.
+			def execute_job(instance, arguments)
+				super
+			rescue ::Sidekiq::Shutdown
+				each_child(&:stop)
+				raise
+			ensure
+				each_child { |child| await(child) }
+			end
+
+			def each_child
+				return unless @fiber && (children = Async::Task.current.children)
+
+				children.to_a.each { |child| yield child unless child.transient? }
+			end
+
+			# As outside of a reactor, the error of a task that nobody waited for does not fail the job.
+			def await(child)
+				child.wait
+			rescue StandardError => error
+				handle_exception(error, {context: "Exception in an Async task of a job"})
+			end
+
+			# Sidekiq counts in constants that its heartbeat empties. No heartbeat runs here, so each job keeps its own.
+			def stats(payload, queue)
+				@reached = true
+				WORK_STATE.set(tid, {queue: queue, payload: payload, run_at: Process.clock_gettime(Process::CLOCK_REALTIME, :second)})
+				yield
+			rescue Exception
+				@failed = true
+				raise
+			ensure
+				WORK_STATE.delete(tid)
+			end
+
+			def settle(status, error)
+				@counts = (@reached ? Outcome::PROCESSED : 0) | (@failed ? Outcome::FAILED : 0)
+				@error = error
+
+				if @recorder.set && (status == Outcome::DISCARDED || status == Outcome::SKIPPED || status == Outcome::OK)
+					status = @recorder.set == "dead" ? Outcome::DEAD : Outcome::RETRY
+					@score = @recorder.score
+					@record = @recorder.payload
+				end
+
+				@status = status
+			end
+		end
+	end
+end

@@ -1,0 +1,91 @@
+# frozen_string_literal: true
+
+require_relative "errors"
+require_relative "monitor"
+require_relative "settings"
+
+module Gokiq
+	module Sidecar
+		# Starts the root and says in one line why it cannot. Needs no gem itself.
+		class Launch
+			# Seconds between two looks at the parent.
+			PARENT_S = 0.2
+
+			# Seconds that a container waits beyond its workers' own time before it kills them.
+			MARGIN_S = 4.0
+
+			# @parameter env [Hash] Of the process.
+			def initialize(env = ENV)
+				@env = env
+				@monitor = Monitor.new(env["GOKIQ_MONITOR"])
+				@booted = false
+			end
+
+			# Run the services of a file until they are told to stop.
+			# @parameter path [String] Of a `falcon.rb`.
+			def call(path)
+				settings = Settings.new(@env)
+				@verbose = settings.verbose?
+				watch_parent(settings.parent_pid) if settings.parent_pid == Process.ppid
+				# The warm-up of the container's controller looks for a Gemfile of its own.
+				@env["BUNDLE_GEMFILE"] = "/dev/null" unless defined?(::Bundler) || @env.key?("BUNDLE_GEMFILE")
+				run(path)
+			rescue BootError => error
+				fail_boot(error.error_class, error.message, error, error.hint)
+			rescue SystemExit => error
+				exit(0) if error.success? || @booted
+				fail_boot("SystemExit", "the app, or Sidekiq's own checks, called exit(#{error.status}) while it was loading", error, "read the lines above")
+			rescue LoadError => error
+				fail_boot(error.class.name, error.message, error, hint_for(error))
+			rescue Exception => error
+				raise if SignalException === error
+				fail_boot(error.class.name, error.message, error, nil)
+			end
+
+			private
+
+			def run(path)
+				require "async/service"
+				require "gokiq/sidecar/environment"
+				require "gokiq/sidecar/controller"
+
+				configuration = Async::Service::Configuration.load([path])
+				services = configuration.services.to_a
+				services.each(&:start)
+				@booted = true
+				patience_s = services.map(&:drain_s).max + MARGIN_S
+				Controller.new(services, configuration.container_policy.call, graceful_stop: patience_s).run
+			end
+
+			# An orchestrator that was killed cannot tell us to stop.
+			def watch_parent(parent)
+				Thread.new do
+					sleep(PARENT_S) while Process.ppid == parent
+					@monitor.call("exiting", reason: "the orchestrator is gone")
+					# The workers see by themselves that we are gone.
+					exit!(1)
+				end
+			end
+
+			def fail_boot(name, message, error, hint)
+				line = message.to_s.scrub.strip.lines.reject { |text| text.strip.empty? }.first(3).map(&:strip).join(" | ")
+				@monitor.call("boot_failed", error_class: name, message: line.byteslice(0, 2_000).scrub, at: origin(error), hint: hint)
+				warn(error.full_message(highlight: false)) if @verbose || !@monitor.listening?
+				exit!(1)
+			end
+
+			# The first frame in the application's own code.
+			def origin(error)
+				frames = error.backtrace || []
+				frames.find { |frame| frame.start_with?(Dir.pwd) && !frame.include?("/gokiq/sidecar") }
+			end
+
+			def hint_for(error)
+				case error.path
+				when "sidekiq/cli", /\Async\b/i, "async/service", "async", "async/container"
+					"add the gem to the app's bundle: bundle add gokiq-sidecar"
+				end
+			end
+		end
+	end
+end

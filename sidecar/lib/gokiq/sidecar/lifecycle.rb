@@ -1,0 +1,81 @@
+# frozen_string_literal: true
+
+require "sidekiq/component"
+
+module Gokiq
+	module Sidecar
+		# Sidekiq's lifecycle events, fired in every worker in Sidekiq's order, each once but for `beat`.
+		class Lifecycle
+			include ::Sidekiq::Component
+
+			# @parameter config [Sidekiq::Config]
+			def initialize(config)
+				@config = config
+				@fired = {}
+			end
+
+			# @attribute [Sidekiq::Config]
+			attr :config
+
+			# Before the first job. What a handler raises ends the worker.
+			def startup
+				once(:startup) { fire_event(:startup, reverse: false, reraise: true) }
+			end
+
+			# Every ten seconds; the first one is a `heartbeat` too. Metrics are written here, by Sidekiq itself.
+			def beat
+				once(:heartbeat) { fire_event(:heartbeat) }
+				fire_event(:beat, oneshot: false)
+			end
+
+			# No new job will come.
+			def quiet
+				once(:quiet) { fire_event(:quiet, reverse: true) }
+			end
+
+			# Jobs may still be running.
+			def shutdown
+				quiet
+				once(:shutdown) { fire_event(:shutdown, reverse: true) }
+			end
+
+			# The last one.
+			def exit
+				once(:exit) do
+					# The metrics of the last seconds; Sidekiq 8 does the same on `exit`, 7 loses them.
+					fire_event(:beat, oneshot: false)
+					fire_event(:exit, reverse: true) if config[:lifecycle_events].key?(:exit)
+				end
+			end
+
+			private
+
+			def once(event)
+				return if @fired[event]
+
+				@fired[event] = true
+				yield
+			end
+		end
+
+		# What `Sidekiq::CLI.instance.launcher` is here: third-party code asks it whether the process is stopping.
+		class Launcher
+			# @parameter state [State] Of the worker.
+			def initialize(state)
+				@state = state
+			end
+
+			# @returns [Boolean]
+			def stopping?
+				@state.quiet?
+			end
+
+			# Ask for no more jobs.
+			def quiet
+				Process.kill(:TERM, Process.pid)
+			end
+
+			alias stop quiet
+		end
+	end
+end

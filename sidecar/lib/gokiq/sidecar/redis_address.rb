@@ -1,0 +1,65 @@
+# frozen_string_literal: true
+
+require "sidekiq"
+
+module Gokiq
+	module Sidecar
+		# Where the application's own Sidekiq would connect, as HELLO tells it. Opens no connection.
+		module RedisAddress
+			# @parameter capsule [Sidekiq::Capsule]
+			# @returns [Hash] See `docs/protocol.md` section 3.
+			def self.of(capsule)
+				options = capsule.config.instance_variable_get(:@redis_config) || {}
+				config = capsule.redis_pool.with(&:config)
+				address = sentinel?(config) ? sentinel(config, options) : server(config)
+				tls = options[:ssl_params] || {}
+
+				address.merge(
+					db: config.db,
+					username: plain_user(config.username),
+					password: secret(config, config.username),
+					ssl: config.ssl?,
+					tls: {
+						verify: tls[:verify_mode] != OpenSSL::SSL::VERIFY_NONE,
+						ca_file: tls[:ca_file], cert_file: tls[:cert], key_file: tls[:key],
+					},
+					timeout: options[:timeout] || options[:network_timeout],
+					source: options[:url] || options[:host] || options[:path] ? "config" : "env",
+				).compact
+			end
+
+			# redis-client names a user even when none was given.
+			def self.plain_user(name)
+				name unless name.nil? || name == "default"
+			end
+
+			def self.secret(config, user)
+				value = config.respond_to?(:password) ? config.password : nil
+				value.respond_to?(:call) ? value.call(user) : value
+			end
+
+			def self.sentinel?(config)
+				defined?(::RedisClient::SentinelConfig) && ::RedisClient::SentinelConfig === config
+			end
+
+			def self.server(config)
+				config.path ? {path: config.path} : {host: config.host, port: config.port}
+			end
+
+			def self.sentinel(config, options)
+				listed = options[:sentinels].map do |entry|
+					if entry.is_a?(String)
+						uri = URI(entry)
+						{host: uri.host, port: uri.port || 26_379}
+					else
+						{host: entry[:host] || entry["host"], port: Integer(entry[:port] || entry["port"] || 26_379)}
+					end
+				end
+
+				password = options[:sentinel_password]
+				{sentinels: listed, name: config.name, sentinel_password: password.respond_to?(:call) ? password.call(nil) : password}
+			end
+			private_class_method :plain_user, :secret, :sentinel?, :server, :sentinel
+		end
+	end
+end

@@ -1,0 +1,114 @@
+# frozen_string_literal: true
+
+require "json"
+require "socket"
+
+require_relative "body"
+require_relative "frame"
+require_relative "job"
+require_relative "outbox"
+
+module Gokiq
+	module Sidecar
+		# One connection to an orchestrator, from HELLO to its end. Reads frames and passes on what they ask for.
+		class Session
+			# Bytes asked of the socket at once.
+			READ_BYTES = 262_144
+
+			# @parameter socket [UNIXSocket]
+			# @parameter worker [Worker] Whose jobs these are.
+			def initialize(socket, worker)
+				@socket = socket
+				@worker = worker
+				@outbox = Outbox.new(socket)
+				@routes = nil
+			end
+
+			# @attribute [Outbox]
+			attr :outbox
+
+			# Speak until the peer has gone or the worker has left.
+			def run
+				return refuse_stranger unless own_peer?
+
+				@outbox.start
+				@outbox.push(Frame::HELLO, JSON.generate(@worker.hello))
+				reader = Frame::Reader.new(from: :orchestrator)
+
+				while true
+					reader.feed(@socket.readpartial(READ_BYTES)) { |type, body| handle(type, body) }
+				end
+			rescue ProtocolError => error
+				@outbox.push(Frame::ERROR, JSON.generate(reason: error.message))
+				@outbox.finish
+			rescue SystemCallError, IOError
+				# The peer is gone; the worker knows what to do.
+			ensure
+				@socket.close
+			end
+
+			# Say that no more jobs are wanted.
+			def leave
+				@outbox.push(Frame::DRAIN) if @routes
+			end
+
+			# Send everything and say that nothing more comes.
+			def goodbye
+				@outbox.push(Frame::GOODBYE)
+				@outbox.finish
+				@socket.close_write
+			rescue SystemCallError, IOError
+				# It has gone first.
+			end
+
+			private
+
+			def own_peer?
+				@peer = @socket.getsockopt(:SOCKET, :PEERCRED).unpack("iII")[1]
+				@peer == Process.uid
+			end
+
+			def refuse_stranger
+				Console.warn(self, "Refused a connection of user #{@peer}.")
+			end
+
+			def handle(type, body)
+				case type
+				when Frame::BATCH then batch(body)
+				when Frame::WELCOME then welcome(Body.object("WELCOME", body))
+				when Frame::INTERRUPT then Body.each_interrupt(body) { |number, hard| @worker.workload.interrupt(number, hard) }
+				when Frame::QUIET then Body.empty("QUIET", body) || @worker.quiet
+				when Frame::DRAIN then @worker.drain(Body.grace_s(body))
+				when Frame::PING then @outbox.push(Frame::PONG, Body.token(body))
+				when Frame::ERROR then raise EOFError, Body.object("ERROR", body)["reason"]
+				end
+			end
+
+			def welcome(message)
+				raise ProtocolError.new(:sequence, "a second WELCOME") if @routes
+
+				routes = message["routes"]
+				Body.refuse("WELCOME", "no routes") unless routes.is_a?(Array)
+
+				@routes = routes.map do |route|
+					capsule = @worker.capsule(route["capsule"]) or Body.refuse("WELCOME", "unknown capsule #{route["capsule"]}")
+					Route.new(capsule, route["queue"].freeze)
+				end
+
+				@worker.greeted(self)
+				@outbox.push(Frame::READY, [@worker.slots].pack("N"))
+			end
+
+			def batch(body)
+				raise ProtocolError.new(:sequence, "BATCH before WELCOME") unless @routes
+
+				workload = @worker.workload
+
+				Body.each_job(body) do |number, index, _flags, payload|
+					route = @routes[index] or Body.refuse("BATCH", "unknown route #{index}")
+					@worker.leaving? ? workload.refuse(number) : workload.take(number, route, payload)
+				end
+			end
+		end
+	end
+end

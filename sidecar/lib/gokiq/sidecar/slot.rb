@@ -1,0 +1,91 @@
+# frozen_string_literal: true
+
+require_relative "job_processor"
+require_relative "outcome"
+
+module Gokiq
+	module Sidecar
+		# A place where one job at a time runs: the state that a fiber or a thread keeps between jobs.
+		class Slot
+			# @parameter lane [Symbol] `:fiber` or `:thread`.
+			# @parameter state [State] Of the worker.
+			def initialize(lane, state)
+				@lane = lane
+				@state = state
+				@processors = {}.compare_by_identity
+				@processor = nil
+				@capsule = nil
+				@job = nil
+			end
+
+			# @attribute [Job | Nil] What runs here now.
+			attr :job
+
+			# Tie the slot to the current fiber, under a `tid` of its own: Sidekiq keys its work state by it.
+			def enter
+				current = Thread.current
+				current["sidekiq_tid"] = (Fiber.current.object_id ^ Process.pid).to_s(36)
+				current[:gokiq_slot] = self
+				@capsule = nil
+			end
+
+			# Choose the processor for a job and parse its payload.
+			# @parameter job [Job]
+			# @returns [Object | Nil] The parsed payload, nil if there is none.
+			def prepare(job)
+				@job = job
+				job.slot = self
+				capsule = job.route.capsule
+
+				unless capsule.equal?(@capsule)
+					@capsule = capsule
+					@processor = @processors[capsule] ||= JobProcessor.new(capsule, @lane)
+					Thread.current[:sidekiq_capsule] = capsule
+				end
+
+				@processor.reset(@state.quiet?)
+				job.parsed || @processor.parse(job.payload)
+			end
+
+			# Run a prepared job.
+			# @parameter job_hash [Object | Nil] What {prepare} returned.
+			# @returns [String] Its entry for RESULTS.
+			def perform(job_hash)
+				job = @job
+				processor = @processor
+
+				return report(job, processor, 0) if processor.malformed?
+
+				started = Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond)
+				status = processor.call(job_hash, job.payload, job.route.queue)
+				elapsed = Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond) - started
+
+				return Outcome.plain(job.number, status, processor.counts, elapsed) if status == Outcome::OK
+
+				report(job, processor, elapsed)
+			end
+
+			# The job is over.
+			def release
+				@job = nil
+			end
+
+			# @returns [Boolean] Whether the last job has raised: Sidekiq gives up the thread then, and with it all that the
+			#   job left in its locals.
+			def spent?
+				@processor.status != Outcome::OK
+			end
+
+			# Let the running job know that it is to stop at its next chance.
+			def interrupt
+				@processor&.terminate
+			end
+
+			private
+
+			def report(job, processor, elapsed)
+				Outcome.detailed(job.number, processor.status, processor.counts, elapsed, processor.score, processor.record, processor.error)
+			end
+		end
+	end
+end

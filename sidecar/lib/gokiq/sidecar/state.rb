@@ -1,0 +1,37 @@
+# frozen_string_literal: true
+
+module Gokiq
+	module Sidecar
+		# What a worker's parts tell one another about its life.
+		class State
+			def initialize
+				@quiet = false
+				@leaving = false
+				@finished = 0
+			end
+
+			# @attribute [Integer] Jobs that have run here.
+			attr_accessor :finished
+
+			# @returns [Boolean] Whether jobs are asked to stop at their next chance.
+			def quiet?
+				@quiet
+			end
+
+			# Jobs are asked to stop at their next chance.
+			def quiet!
+				@quiet = true
+			end
+
+			# @returns [Boolean] Whether the worker takes no more jobs.
+			def leaving?
+				@leaving
+			end
+
+			# The worker takes no more jobs.
+			def leave!
+				@leaving = true
+			end
+		end
+	end
+end

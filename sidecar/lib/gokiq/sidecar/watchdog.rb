@@ -1,0 +1,89 @@
+# frozen_string_literal: true
+
+module Gokiq
+	module Sidecar
+		# A thread that goes on when the reactor stands still: it reports, and it ends the worker when its parent is gone.
+		class Watchdog
+			INTERVAL_S = 0.5
+
+			# A reactor that has not turned for so long is stalled, in milliseconds.
+			STALL_MS = 1_000.0
+
+			# Frames of a stalled job that are reported.
+			FRAMES = 5
+
+			# Resident memory is read every so many beats.
+			MEMORY_EVERY = 4
+
+			# @parameter monitor [Monitor]
+			# @parameter workload [Workload]
+			# @parameter on_orphan [Proc] Called when the parent has gone.
+			def initialize(monitor, workload, on_orphan:)
+				@monitor = monitor
+				@workload = workload
+				@on_orphan = on_orphan
+				@parent = Process.ppid
+				@turned_ms = now_ms
+				@beats = 0
+				@rss_kb = 0
+			end
+
+			# Start the thread; the current thread is the reactor's.
+			def start
+				@reactor = Thread.current
+				@thread = Thread.new { watch }
+				@thread.name = "gokiq.watchdog"
+				@thread.priority = 3
+				@thread.report_on_exception = false
+				# The reactor shows that it turns:
+				Async(transient: true, annotation: "gokiq pulse") { pulse }
+			end
+
+			# End the thread.
+			def stop
+				@thread&.kill
+			end
+
+			private
+
+			def now_ms
+				Process.clock_gettime(Process::CLOCK_MONOTONIC, :float_millisecond)
+			end
+
+			def pulse
+				while true
+					@turned_ms = now_ms
+					sleep(INTERVAL_S / 2)
+				end
+			end
+
+			def watch
+				while true
+					sleep(INTERVAL_S)
+					return @on_orphan.call if Process.ppid != @parent
+
+					beat
+				end
+			end
+
+			def beat
+				lag_ms = [now_ms - @turned_ms - INTERVAL_S * 500, 0.0].max
+				@rss_kb = resident_kb if (@beats % MEMORY_EVERY).zero?
+				@beats += 1
+				@monitor.call("beat", busy: @workload.size, lag_ms: lag_ms.round, rss_kb: @rss_kb, stalled: lag_ms > STALL_MS ? stalled : nil)
+			end
+
+			def stalled
+				frames = @reactor.backtrace&.first(FRAMES) || []
+				# A thread's locals are those of the fiber that it runs now.
+				{number: @reactor[:gokiq_slot]&.job&.number, frames: frames.map { |frame| frame.byteslice(0, 300).scrub }}
+			end
+
+			def resident_kb
+				Integer(File.read("/proc/self/statm").split[1]) * 4
+			rescue SystemCallError, ArgumentError, TypeError
+				0
+			end
+		end
+	end
+end

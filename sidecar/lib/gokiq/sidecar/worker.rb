@@ -1,0 +1,209 @@
+# frozen_string_literal: true
+
+require "async"
+require "console"
+
+require_relative "lifecycle"
+require_relative "session"
+require_relative "state"
+require_relative "watchdog"
+require_relative "workload"
+
+module Gokiq
+	module Sidecar
+		# One forked process: greets one orchestrator at a time, runs its jobs, and leaves when it is told to or alone.
+		class Worker
+			# Seconds between two `beat` events, as in Sidekiq.
+			BEAT_S = 10.0
+
+			# Seconds that `ensure` blocks have after `Sidekiq::Shutdown`, as in Sidekiq.
+			ENSURE_S = 3.0
+
+			# @parameter application [Application]
+			# @parameter listener [UNIXServer] Shared with the other workers.
+			# @parameter monitor [Monitor]
+			# @parameter generation [Integer]
+			def initialize(application, listener, monitor, generation)
+				@application = application
+				@listener = listener
+				@monitor = monitor
+				@generation = generation
+				@state = State.new
+				@lifecycle = Lifecycle.new(application.config)
+				@workload = Workload.new(application.plan, @state, priority: application.config.thread_priority || -1)
+				@watchdog = Watchdog.new(monitor, @workload, on_orphan: method(:orphaned))
+				@session = nil
+				@drained = false
+			end
+
+			# @attribute [Workload]
+			attr :workload
+
+			# @returns [String] For the title of the process.
+			def to_s
+				"jobs=#{@workload.size}/#{slots} done=#{@state.finished}"
+			end
+
+			# @returns [Integer] Jobs at once.
+			def slots
+				@application.plan.slots
+			end
+
+			# @returns [Hash] The body of HELLO.
+			def hello
+				@application.hello(@generation)
+			end
+
+			# @parameter name [String]
+			# @returns [Sidekiq::Capsule | Nil]
+			def capsule(name)
+				@application.capsule(name)
+			end
+
+			# @returns [Boolean] Whether no more jobs are taken.
+			def leaving?
+				@state.leaving?
+			end
+
+			# Start working in the current task, as children of it.
+			# @returns [Worker] Itself.
+			def start
+				@signals = trap_signals
+				::Sidekiq::CLI.instance.launcher = Launcher.new(@state)
+				@lifecycle.startup
+				@task = Async(annotation: "gokiq worker") { work }
+				self
+			end
+
+			# An orchestrator has answered.
+			# @parameter session [Session] Ours with it.
+			def greeted(session)
+				@workload.outbox = session.outbox
+			end
+
+			# No new job will come; running ones may stop at their next chance.
+			def quiet
+				@state.quiet!
+				@lifecycle.quiet
+				@workload.interrupt_all
+			end
+
+			# Let running jobs end, then leave. Asking again changes nothing.
+			# @parameter grace_s [Float] Seconds until they are made to.
+			def drain(grace_s)
+				return if @state.leaving?
+
+				@state.leave!
+				Async(annotation: "gokiq drain") { finish(grace_s) }
+			end
+
+			private
+
+			def work
+				@workload.start
+				@watchdog.start
+				Async(transient: true, annotation: "gokiq signals") { watch_signals }
+				Async(transient: true, annotation: "gokiq beat") { beat }
+				accept until @state.leaving?
+			end
+
+			def accept
+				socket = @listener.accept
+				return socket.close if @state.leaving?
+
+				@session = Session.new(socket, self)
+				@session.run
+				@session = nil
+				lost unless @state.leaving?
+			rescue SystemCallError, IOError => error
+				raise unless @state.leaving?
+				Console.debug(self, error)
+			end
+
+			# The orchestrator went without a word. Whoever owns the claims gives the jobs back; what runs here is cut.
+			def lost
+				@state.leave!
+				@workload.shut_down
+				@workload.wait(ENSURE_S)
+				leave("the orchestrator is gone")
+			end
+
+			def finish(grace_s)
+				@session&.leave
+				@lifecycle.shutdown
+				@state.quiet!
+				@workload.refuse_waiting
+				@workload.interrupt_all
+
+				unless @workload.wait(grace_s)
+					@workload.shut_down
+					@workload.wait(ENSURE_S) || @workload.abandon
+				end
+
+				@session&.goodbye
+				leave("drained")
+			end
+
+			# Exit at once: `at_exit` blocks run, fibers that are stuck in a job do not hold it up.
+			def leave(reason)
+				@lifecycle.shutdown
+				@lifecycle.exit
+				@monitor.call("exiting", reason: reason)
+				@watchdog.stop
+				exit!(0) if @workload.size.positive?
+				Process.exit(0)
+			rescue SystemExit
+				$stdout.flush
+				exit!(0)
+			end
+
+			def orphaned
+				@monitor.call("exiting", reason: "the sidecar's root is gone")
+				exit!(1)
+			end
+
+			def beat
+				@lifecycle.beat
+
+				while true
+					sleep(BEAT_S)
+					@lifecycle.beat
+				end
+			end
+
+			# Handlers only write a byte: the reactor decides.
+			def trap_signals
+				reader, writer = IO.pipe
+				%i[INT TERM].each { |name| Signal.trap(name) { writer.write_nonblock("T", exception: false) } }
+				%i[TSTP].each { |name| Signal.trap(name) { writer.write_nonblock("Q", exception: false) } }
+				%i[TTIN].each { |name| Signal.trap(name) { writer.write_nonblock("D", exception: false) } }
+				Signal.trap(:HUP, "IGNORE")
+				reader
+			end
+
+			def watch_signals
+				while (order = @signals.readpartial(1))
+					case order
+					when "T" then @session ? drain(@application.drain_s) : drain(0.0)
+					when "Q" then quiet
+					when "D" then dump
+					end
+				end
+			end
+
+			# As Sidekiq does for TTIN: what every thread is doing, and here what every job's fiber is.
+			def dump
+				logger = @application.config.logger
+
+				Thread.list.each do |thread|
+					logger.warn { "Thread TID-#{(thread.object_id ^ Process.pid).to_s(36)} #{thread.name}" }
+					logger.warn { thread.backtrace ? thread.backtrace.join("\n") : "<no backtrace available>" }
+				end
+
+				@workload.each_running do |job, trace|
+					logger.warn { "Job #{job.number} #{job.payload.byteslice(0, 60).scrub.inspect}\n#{trace&.join("\n")}" }
+				end
+			end
+		end
+	end
+end

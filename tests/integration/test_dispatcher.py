@@ -1,0 +1,312 @@
+"""The loop on a real Redis and a sidecar without Ruby: nothing lost, nothing doubled, never more
+than the slots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from devtools.null_sidecar import Entry, Judge, NullSidecar, NullWorker, all_well, hello
+from devtools.redis_server import RedisServer
+from gokiq import core
+from gokiq.app import RedisAddress, app_info
+from gokiq.broker import Broker, claims_key
+from gokiq.core import Outcome
+from gokiq.dispatcher import Dispatcher
+from gokiq.errors import ConnectionLost
+from gokiq.fleet import Fleet
+from gokiq.redis_link import RedisLink
+from gokiq.valve import Valve
+from gokiq.waker import Waker
+
+ME = "host:1:bbbbbbbbbbbb"
+LIMIT_S = 20.0
+
+
+class Stage:
+    """The parts under test, running."""
+
+    def __init__(
+        self, client: redis.Redis, broker: Broker, dispatcher: Dispatcher, sidecar: NullSidecar
+    ) -> None:
+        self.client = client
+        self.broker = broker
+        self.dispatcher = dispatcher
+        self.sidecar = sidecar
+
+    def payloads(self) -> list[bytes]:
+        """What the workers have seen, in order."""
+        return [payload for _, _, _, payload in self.sidecar.seen]
+
+    def is_done(self) -> bool:
+        """Nothing in the queue, nothing claimed."""
+        return not self.client.exists("queue:default", claims_key(ME, "default"))
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        """Wait on a condition; fails after LIMIT_S seconds."""
+        async with asyncio.timeout(LIMIT_S):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def play(server: RedisServer, client: redis.Redis, tmp_path: Path) -> Callable[..., None]:
+    def run(scene: Callable[[Stage], Awaitable[None]], **options: Any) -> None:
+        async def main() -> None:
+            async with stage(server, tmp_path / "s.sock", **options) as running:
+                await scene(running)
+
+        asyncio.run(main())
+
+    return run
+
+
+@asynccontextmanager
+async def stage(
+    server: RedisServer,
+    path: Path,
+    *,
+    concurrency: int = 10,
+    judge: Judge = all_well,
+    workers: int = 1,
+) -> AsyncIterator[Stage]:
+    greeting = hello(redis=server.socket, concurrency=concurrency)
+    app = app_info(greeting)
+    links = [
+        RedisLink(RedisAddress(path=str(server.socket)), name=name)
+        for name in ("hot", "link", "wake")
+    ]
+    broker = Broker(
+        links[0],
+        links[1],
+        identity=ME,
+        queues=["default"],
+        dead_max_jobs=10_000,
+        dead_timeout_s=10_000,
+    )
+    fleet = Fleet(str(path))
+    dispatcher = Dispatcher(broker, Valve({"default": concurrency}), app, fleet, random.Random(1))
+    fleet.on_finished, fleet.on_orphans = dispatcher.finished, dispatcher.give_back
+    fleet.on_room = dispatcher.room_changed
+    fleet.welcome_all(ME, [{"capsule": "default", "queue": "default"}])
+    await broker.renew({})
+    async with NullSidecar(path, greeting, judge=judge, workers=workers) as sidecar:
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(part.run())
+                for part in (dispatcher, fleet, Waker(links[2], dispatcher))
+            ]
+            try:
+                yield Stage(server.client, broker, dispatcher, sidecar)
+            finally:
+                for task in running:
+                    task.cancel()
+    for link in links:
+        with contextlib.suppress(ConnectionLost):
+            await link.close()
+
+
+def hold(worker: NullWorker, entries: list[Entry]) -> Iterable[Outcome]:
+    """Never answer."""
+    return []
+
+
+def push(client: redis.Redis, n: int) -> list[bytes]:
+    jobs = [b'{"jid":"%d"}' % i for i in range(n)]
+    client.lpush("queue:default", *jobs)
+    return jobs
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_job_runs_once_and_nothing_is_left(
+    play: Any, client: redis.Redis, workers: int
+) -> None:
+    jobs = push(client, 5000)
+
+    async def scene(stage: Stage) -> None:
+        await stage.until(stage.is_done)
+        assert sorted(stage.payloads()) == sorted(jobs)
+        assert client.get("stat:processed") == b"5000"
+        assert stage.dispatcher.in_flight == 0
+
+    play(scene, workers=workers, concurrency=100)
+
+
+def test_one_slot_runs_jobs_in_the_order_of_their_push(play: Any, client: redis.Redis) -> None:
+    jobs = push(client, 200)
+
+    async def scene(stage: Stage) -> None:
+        await stage.until(stage.is_done)
+        assert stage.payloads() == jobs
+
+    play(scene, concurrency=1)
+
+
+def test_never_more_jobs_out_of_the_queue_than_slots(play: Any, client: redis.Redis) -> None:
+    push(client, 50)
+
+    async def scene(stage: Stage) -> None:
+        await stage.until(lambda: len(stage.sidecar.seen) == 7)
+        stage.dispatcher.poke()
+        await stage.until(lambda: not stage.dispatcher._wake.is_set())
+        assert client.llen("queue:default") == 43
+        assert client.hlen(claims_key(ME, "default")) == 7
+        stage.sidecar.workers[0].report([Outcome(1, core.OK, 1)])
+        await stage.until(lambda: len(stage.sidecar.seen) == 8)
+        assert client.llen("queue:default") == 42
+
+    play(scene, concurrency=7, judge=hold)
+
+
+def test_a_job_pushed_to_an_idle_system_is_seen_without_polling(
+    play: Any, client: redis.Redis
+) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.until(
+            lambda: any(
+                b"tracking" in str(c).encode() or "t" in c["flags"] for c in client.client_list()
+            )
+        )
+        for i in range(20):
+            client.lpush("queue:default", f"job {i}")
+            async with asyncio.timeout(1.0):  # the safety net polls every 2 s
+                await stage.until(lambda i=i: len(stage.sidecar.seen) == i + 1)  # type: ignore[misc]
+
+    play(scene)
+
+
+def test_jobs_of_a_dead_worker_go_back_in_order_and_run_again(
+    play: Any, client: redis.Redis
+) -> None:
+    jobs = push(client, 20)
+    died: list[bytes] = []
+
+    def die_once(worker: NullWorker, entries: list[Entry]) -> Iterable[Outcome]:
+        if died:
+            return all_well(worker, entries)
+        died.extend(payload for _, _, _, payload in entries)
+        worker.transport.abort()  # type: ignore[union-attr]
+        return []
+
+    async def scene(stage: Stage) -> None:
+        await stage.until(stage.is_done)
+        assert sorted(stage.payloads()) == sorted(jobs + died)
+        again = [payload for payload in stage.payloads()[len(died) :] if payload in died]
+        assert again == died
+        assert client.get("stat:processed") == b"20"
+        assert client.get("stat:failed") is None
+
+    play(scene, judge=die_once, workers=2, concurrency=5)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        core.encode_frame(core.RESULTS, core.encode_results([Outcome(999, core.OK, 1)])),
+        b"\xff\xff\xff\xff\x05\x00\x00\x00",
+        b"\x00\x00\x00\x00\x63\x00\x00\x00",
+        core.encode_frame(core.RESULTS, b"\x00" * 5),
+    ],
+    ids=["unknown number", "oversized", "unknown type", "truncated entry"],
+)
+def test_a_worker_that_breaks_the_protocol_is_dropped_and_its_jobs_run_elsewhere(
+    play: Any, client: redis.Redis, frame: bytes
+) -> None:
+    jobs = push(client, 3)
+
+    broken: list[bytes] = []
+
+    def break_once(worker: NullWorker, entries: list[Entry]) -> Iterable[Outcome]:
+        if broken:
+            return all_well(worker, entries)
+        broken.extend(payload for _, _, _, payload in entries)
+        worker.send(frame)
+        return []
+
+    async def scene(stage: Stage) -> None:
+        await stage.until(stage.is_done)
+        assert sorted(stage.payloads()) == sorted(jobs + broken)
+        assert client.get("stat:processed") == b"3"
+
+    play(scene, judge=break_once, workers=2, concurrency=3)
+
+
+def test_quiet_claims_nothing_more_but_settles_what_runs(play: Any, client: redis.Redis) -> None:
+    push(client, 9)
+
+    async def scene(stage: Stage) -> None:
+        await stage.until(lambda: len(stage.sidecar.seen) == 4)
+        stage.dispatcher.quiet()
+        stage.sidecar.workers[0].report([Outcome(n, core.OK, 1) for n in range(1, 5)])
+        await stage.dispatcher.settled()
+        stage.dispatcher.poke()
+        client.lpush("queue:default", "more")
+        await stage.until(lambda: not client.exists(claims_key(ME, "default")))
+        assert client.llen("queue:default") == 6
+        assert len(stage.sidecar.seen) == 4
+
+    play(scene, concurrency=4, judge=hold)
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+def test_a_lost_reply_loses_and_doubles_nothing(play: Any, client: redis.Redis, lost: str) -> None:
+    jobs = push(client, 300)
+
+    async def scene(stage: Stage) -> None:
+        real = stage.broker.settle_claim
+        calls = 0
+
+        async def flaky(*args: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls % 5 == 3 and lost == "before":
+                raise ConnectionLost("lost before it was executed")
+            answer = await real(*args)
+            if calls % 5 == 3:
+                raise ConnectionLost("lost after it was executed")
+            return answer
+
+        stage.broker.settle_claim = flaky  # type: ignore[method-assign]
+        await stage.until(stage.is_done)
+        assert sorted(stage.payloads()) == sorted(jobs)
+        assert calls > 5
+        assert client.get("stat:processed") == b"300"
+        await stage.until(lambda: stage.dispatcher.in_flight == 0)
+        assert stage.dispatcher.dropped == 0
+
+    play(scene, concurrency=20)
+
+
+def test_without_lease_nothing_is_claimed_until_it_is_renewed(
+    play: Any, client: redis.Redis
+) -> None:
+    async def scene(stage: Stage) -> None:
+        client.delete(f"gokiq:lease:{ME}")
+        push(client, 3)
+        await asyncio.wait_for(stage.dispatcher.lease_lost.wait(), LIMIT_S)
+        assert client.llen("queue:default") == 3
+        await stage.broker.renew({})
+        await stage.until(stage.is_done)
+
+    play(scene)
+
+
+def test_clients_killed_by_the_server_come_back(play: Any, client: redis.Redis) -> None:
+    async def scene(stage: Stage) -> None:
+        jobs = []
+        for _ in range(4):
+            jobs += push(client, 100)
+            client.client_kill_filter(_type="normal", skipme=True)
+            await stage.until(stage.is_done)
+        assert sorted(stage.payloads()) == sorted(jobs)
+
+    play(scene)

@@ -1,0 +1,99 @@
+"""Flags and environment: what they become, and what a wrong one says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gokiq.cli import main, parser
+from gokiq.config import Config, from_arguments
+from gokiq.errors import ConfigError
+
+
+def config(*argv: str, **environ: str) -> Config:
+    return from_arguments(parser().parse_args(argv), environ)
+
+
+def test_without_flags_the_app_decides() -> None:
+    found = config()
+
+    assert (found.concurrency, found.timeout_s, found.slots, found.lane) == (
+        None,
+        None,
+        None,
+        "auto",
+    )
+    assert found.sidekiq_args == ()
+    assert found.workers >= 1
+
+
+def test_sidekiqs_flags_reach_sidekiqs_own_parser_with_absolute_paths(tmp_path: Path) -> None:
+    app, yaml = tmp_path / "app.rb", tmp_path / "s.yml"
+    app.touch()
+    yaml.touch()
+
+    found = config("-c", "7", "-e", "staging", "-g", "shop", "-t", "9", "-q", "a,3", "-q", "b", "-v",
+                   "-r", str(app), "-C", str(yaml))  # fmt: skip
+
+    expected = ["-c", "7", "-e", "staging", "-g", "shop", "-t", "9", "-q", "a,3", "-q", "b"]
+    assert list(found.sidekiq_args) == [*expected, "-r", str(app), "-C", str(yaml), "-v"]
+
+
+def test_a_rails_folder_is_where_the_sidecar_runs(tmp_path: Path) -> None:
+    assert config("-r", str(tmp_path)).app_directory == tmp_path
+
+
+def test_worker_concurrency_is_slots_per_process() -> None:
+    found = config("--workers", "3", WORKER_CONCURRENCY="40")
+
+    assert (found.slots, found.concurrency) == (40, 120)
+    assert found.sidekiq_args[:2] == ("-c", "120")
+
+
+def test_a_flag_beats_the_environment() -> None:
+    found = config("-c", "9", "--workers", "2", "--lane", "thread", WORKER_CONCURRENCY="40", GOKIQ_WORKERS="5",
+                   GOKIQ_LANE="fiber")  # fmt: skip
+
+    assert (found.concurrency, found.workers, found.lane) == (9, 2, "thread")
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "says"),
+    [
+        (["-c", "0"], {}, "-c 0: must be a whole number of at least 1"),
+        (["-c", "many"], {}, "-c many: must be a whole number"),
+        (["-t", "-1"], {}, "-t -1: must be a whole number"),
+        (["--workers", "x"], {}, "--workers x: must be a whole number"),
+        ([], {"WORKER_CONCURRENCY": "none"}, "WORKER_CONCURRENCY none: must be"),
+        ([], {"GOKIQ_LANE": "turbo"}, "--lane turbo: must be one of auto, fiber, thread"),
+        (["-C", "/nowhere.yml"], {}, "-C /nowhere.yml: no such file"),
+        (["-r", "/nowhere"], {}, "-r /nowhere: no such file or folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_wrong_value_names_the_flag_the_value_and_what_is_allowed(
+    argv: list[str], environ: dict[str, str], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        config(*argv, **environ)
+
+
+def test_an_unknown_flag_is_one_line_and_exit_1(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--turbo"])
+
+    assert stopped.value.code == 1
+    error = capsys.readouterr().err
+    assert error == "gokiq-fast: unrecognized arguments: --turbo; see gokiq-fast -h\n"
+
+
+def test_version_is_0_and_help_is_1_as_sidekiq_has_it(capsys: pytest.CaptureFixture[str]) -> None:
+    codes = []
+    for flag in ("-V", "-h"):
+        with pytest.raises(SystemExit) as stopped:
+            main([flag])
+        codes.append(stopped.value.code)
+
+    assert codes == [0, 1]
+    assert "gokiq 0." in capsys.readouterr().out

@@ -1,0 +1,33 @@
+"""Slots."""
+
+import pytest
+
+from gokiq.valve import Valve
+
+
+def test_free_is_what_the_limit_leaves() -> None:
+    valve = Valve({"default": 5, "mail": 2})
+
+    valve.take("default", 3)
+
+    assert valve.free("default") == 2
+    assert valve.free("mail") == 2
+    assert (valve.taken, valve.limit) == (3, 7)
+
+
+def test_claims_found_after_an_outage_may_exceed_the_limit_but_free_never_goes_below_zero() -> None:
+    valve = Valve({"default": 2})
+
+    valve.take("default", 5)
+
+    assert valve.free("default") == 0
+    valve.release("default", 4)
+    assert valve.free("default") == 1
+
+
+def test_releasing_more_than_was_taken_is_an_error() -> None:
+    valve = Valve({"default": 2})
+    valve.take("default", 1)
+
+    with pytest.raises(ValueError, match="2 slots released"):
+        valve.release("default", 2)
