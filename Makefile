@@ -1,7 +1,9 @@
 # Every target is one command; the scripts in script/ do the work and run by themselves too.
 
+WORKLOAD ?= noop
+
 .DEFAULT_GOAL := help
-.PHONY: setup demo test lint wheel clean help
+.PHONY: setup demo test lint bench wheel clean help
 
 setup: ## Make Ruby, Redis and the virtual environment under .dev/
 	@script/setup
@@ -14,6 +16,10 @@ test: setup ## Run the static checks and the tests of both languages
 
 lint: setup ## Run the static checks alone
 	@script/lint
+
+# Another workload: make bench WORKLOAD=sleep
+bench: setup ## Compare gokiq with Sidekiq on this machine, with jobs that do nothing
+	@.dev/venv/bin/python -m bench.compare $(WORKLOAD)
 
 wheel: setup ## Build the source archive and the wheel into dist/
 	@.dev/venv/bin/python -m build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
 import subprocess
 import threading
@@ -15,12 +16,14 @@ from types import FrameType
 from typing import IO, Self
 
 from devtools.failure import DevError
-from devtools.procstat import Process, process_tree, read_process
+from devtools.procstat import Process, find_marked
 
 #: How often a wait looks again, in seconds.
 POLL_S = 0.02
 #: How long killed processes may take to disappear, in seconds.
 KILL_WAIT_S = 5.0
+#: Marks a process and all that it starts, even when it dies before them; nested marks add up.
+FAMILY_VARIABLE = "DEVTOOLS_FAMILY"
 #: How much of a log's end is read when the cause of a failure is looked for.
 TAIL_BYTES = 65_536
 
@@ -47,7 +50,9 @@ class Child:
         self.name = name or Path(argv[0]).name
         self.argv = [str(part) for part in argv]
         self.log = log
-        self._env = {**os.environ, **(env or {})}
+        self._token = secrets.token_hex(8)
+        family = f"{os.environ.get(FAMILY_VARIABLE, '')}:{self._token}"
+        self._env = {**os.environ, **(env or {}), FAMILY_VARIABLE: family}
         self._cwd = cwd
         self._takes_input = takes_input
         self._process: subprocess.Popen[bytes] | None = None
@@ -141,17 +146,14 @@ class Child:
         if process is None or self._is_stopped:
             return self.exit_code if process else None
         with uninterrupted():
-            family = process_tree(process.pid)
             if process.poll() is None:
                 process.terminate()
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(grace_s)
-                if process.poll() is None:
-                    family = process_tree(process.pid)
-                    process.kill()
-                    process.wait(KILL_WAIT_S)
-            _end_group(process.pid)
-            _end_all(family)
+            if process.poll() is None:
+                process.kill()
+                process.wait(KILL_WAIT_S)
+            _end_all(find_marked(FAMILY_VARIABLE, self._token))
             self._is_stopped = True
             if process.stdin is not None:
                 with suppress(BrokenPipeError):
@@ -214,21 +216,13 @@ def _last_words(lines: Sequence[str]) -> str:
     return (telling or said or [""])[-1][:300]
 
 
-def _end_group(pid: int) -> None:
-    # The child, reaped by now, led its group. While one member lives the kernel does not give the
-    # number away, so a process that has it is a stranger and the group is not ours.
-    if read_process(pid) is None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
-
-
 def _end_all(family: Sequence[Process]) -> None:
     deadline = time.monotonic() + KILL_WAIT_S
-    for process in family[1:]:
+    for process in family:
         if process.is_alive:
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
-    while any(process.is_alive for process in family[1:]) and time.monotonic() < deadline:
+    while any(process.is_alive for process in family) and time.monotonic() < deadline:
         time.sleep(POLL_S)
 
 

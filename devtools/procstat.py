@@ -68,6 +68,22 @@ def process_tree(pid: int) -> list[Process]:
     return tree
 
 
+def find_marked(variable: str, token: str) -> list[Process]:
+    """Processes started with `token` in the environment variable, orphans included."""
+    found = []
+    for entry in _PROC.iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            entries = (entry / "environ").read_bytes().split(b"\0")
+        except (PermissionError, FileNotFoundError, ProcessLookupError):
+            continue
+        value = next((one for one in entries if one.startswith(variable.encode() + b"=")), b"")
+        if token.encode() in value and (process := read_process(int(entry.name))) is not None:
+            found.append(process)
+    return found
+
+
 def rss_mb(processes: Sequence[Process]) -> float:
     """Sum of the resident sets in MB (10^6 bytes); shared pages count once per process."""
     return sum(process.rss_bytes for process in processes) / 1e6

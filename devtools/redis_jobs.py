@@ -38,7 +38,8 @@ def find_jobs(client: redis.Redis) -> Places:
 
 def claim_keys(client: redis.Redis) -> list[str]:
     """The hashes of claims, of all owners and all queues."""
-    owners = sorted(_members(client, "gokiq:owners"))
+    # A hash whose owner is not listed is left out on purpose: nobody would ever adopt its jobs.
+    owners = client.hkeys("gokiq:owners")
     queues = sorted(_members(client, "queues"))
     return [f"gokiq:claims:{_text(owner)}:{_text(queue)}" for owner in owners for queue in queues]
 
@@ -63,8 +64,8 @@ def _members(client: redis.Redis, key: str) -> set[bytes]:
     return set(client.smembers(key))  # type: ignore[arg-type] # redis-py types sync and async replies alike
 
 
-def _text(name: bytes) -> str:
-    return name.decode(errors="surrogateescape")
+def _text(name: bytes | str) -> str:
+    return name if isinstance(name, str) else name.decode(errors="surrogateescape")
 
 
 def _jids(payloads: list[Any]) -> tuple[str, ...]:

@@ -100,7 +100,8 @@ class Stage:
             f"./{_FOLDER / 'app.rb'}",
             redis=redis,
             log=self._log("server"),
-            env={"DEMO_JOURNAL": str(self._journal)},
+            # Redis's folder goes away even when the server is killed, and its leavings with it.
+            env={"DEMO_JOURNAL": str(self._journal), "TMPDIR": str(redis.folder)},
         )
 
     def _push(self, client: Child) -> None:

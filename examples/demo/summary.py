@@ -94,7 +94,7 @@ def command(*options: str) -> str:
 
 
 def _ms(value: float | None) -> str:
-    return "?" if value is None else f"{value:.2g} ms" if value < 10 else f"{value:,.0f} ms"
+    return "?" if value is None else f"{value:,.{1 if value < 10 else 0}f} ms"
 
 
 def _cell(report: Mapping[str, Any], path: str) -> str:

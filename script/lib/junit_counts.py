@@ -1,4 +1,4 @@
-"""Print "PASSED FAILED SKIPPED" of a JUnit XML file; nothing when there is none, as after a crash."""
+"""Print "PASSED FAILED SKIPPED" of a JUnit XML file; nothing without one, as after a crash."""
 
 import sys
 from pathlib import Path
