@@ -46,6 +46,7 @@ class Dispatcher:
         self._must_reconcile = False
         self._pause_until = 0.0
         self._is_quiet = False
+        self._is_draining = False
         self._released = asyncio.Event()
         #: Set while a queue was found empty and slots are free: the waker watches Redis then.
         self.starving = asyncio.Event()
@@ -89,8 +90,12 @@ class Dispatcher:
             self._pending.add(job.route, Outcome(job.number, REFUSED))
         self._wake.set()
 
-    def give_back_unsent(self) -> None:
-        """Jobs that were claimed and never sent go back."""
+    def drain(self) -> None:
+        """The workers take no more jobs: what is claimed and not sent goes back, now and later."""
+        self._is_draining = True
+        self._give_back_unsent()
+
+    def _give_back_unsent(self) -> None:
         self.give_back(self._unsent)
         self._unsent.clear()
 
@@ -238,7 +243,8 @@ class Dispatcher:
         if taken.dropped:
             self.dropped += taken.dropped
             log.warning(
-                "%d outcomes dropped: their claims were adopted while we had no lease; those jobs run again",
+                "%d outcomes dropped: their claims were adopted while we had no lease, "
+                "those jobs run again",
                 taken.dropped,
             )
 
@@ -265,13 +271,15 @@ class Dispatcher:
 
     def _send(self, jobs: Iterable[Job]) -> None:
         self._unsent.extend(jobs)
-        if self._unsent and self._fleet.room > 0:
+        if self._is_draining:
+            self._give_back_unsent()
+        elif self._unsent and self._fleet.room > 0:
             self._unsent = deque(self._fleet.assign(list(self._unsent)))
 
     # outages
 
     async def _outage(self, error: ConnectionLost) -> None:
-        """Redis is gone: keep the outcomes, claim nothing, come back with jitter, then reconcile."""
+        """Redis is gone: keep the outcomes, claim nothing, try with jitter, then reconcile."""
         log.error("%s; outcomes wait, fetching pauses", error)
         began = time.monotonic()
         self._must_reconcile = True

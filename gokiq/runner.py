@@ -239,7 +239,7 @@ class Runner:
         """
         timeout_s = self._config.timeout_s or app.timeout_s
         log.info("Stopping: %d jobs are running, they have %g s", dispatcher.in_flight, timeout_s)
-        dispatcher.give_back_unsent()
+        dispatcher.drain()
         for worker in list(self._fleet.workers):
             worker.drain(timeout_s)
         self._supervisor.terminate()

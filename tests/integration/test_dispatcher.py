@@ -99,17 +99,17 @@ async def stage(
     fleet.on_room = dispatcher.room_changed
     fleet.welcome_all(ME, [{"capsule": "default", "queue": "default"}])
     await broker.renew({})
-    async with NullSidecar(path, greeting, judge=judge, workers=workers) as sidecar:
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(part.run())
-                for part in (dispatcher, fleet, Waker(links[2], dispatcher))
-            ]
-            try:
-                yield Stage(server.client, broker, dispatcher, sidecar)
-            finally:
-                for task in running:
-                    task.cancel()
+    parts = (dispatcher, fleet, Waker(links[2], dispatcher))
+    async with (
+        NullSidecar(path, greeting, judge=judge, workers=workers) as sidecar,
+        asyncio.TaskGroup() as tasks,
+    ):
+        running = [tasks.create_task(part.run()) for part in parts]
+        try:
+            yield Stage(server.client, broker, dispatcher, sidecar)
+        finally:
+            for task in running:
+                task.cancel()
     for link in links:
         with contextlib.suppress(ConnectionLost):
             await link.close()
@@ -255,6 +255,32 @@ def test_quiet_claims_nothing_more_but_settles_what_runs(play: Any, client: redi
         assert len(stage.sidecar.seen) == 4
 
     play(scene, concurrency=4, judge=hold)
+
+
+def test_jobs_of_a_claim_that_is_answered_while_we_drain_go_back(
+    play: Any, client: redis.Redis
+) -> None:
+    jobs = push(client, 9)
+
+    async def scene(stage: Stage) -> None:
+        real = stage.broker.settle_claim
+
+        async def late(*args: Any) -> Any:
+            answer = await real(*args)
+            if answer.claims:
+                stage.dispatcher.quiet()
+                stage.dispatcher.drain()
+            return answer
+
+        stage.broker.settle_claim = late  # type: ignore[method-assign]
+        stage.dispatcher.poke()
+        async with asyncio.timeout(LIMIT_S):
+            await stage.until(lambda: stage.dispatcher._is_draining)
+            await stage.dispatcher.settled()
+        assert client.lrange("queue:default", 0, -1)[::-1] == jobs
+        assert stage.payloads() == []
+
+    play(scene, concurrency=4)
 
 
 @pytest.mark.parametrize("lost", ["before", "after"])

@@ -33,8 +33,25 @@ def test_sidekiqs_flags_reach_sidekiqs_own_parser_with_absolute_paths(tmp_path: 
     app.touch()
     yaml.touch()
 
-    found = config("-c", "7", "-e", "staging", "-g", "shop", "-t", "9", "-q", "a,3", "-q", "b", "-v",
-                   "-r", str(app), "-C", str(yaml))  # fmt: skip
+    found = config(
+        "-c",
+        "7",
+        "-e",
+        "staging",
+        "-g",
+        "shop",
+        "-t",
+        "9",
+        "-q",
+        "a,3",
+        "-q",
+        "b",
+        "-v",
+        "-r",
+        str(app),
+        "-C",
+        str(yaml),
+    )
 
     expected = ["-c", "7", "-e", "staging", "-g", "shop", "-t", "9", "-q", "a,3", "-q", "b"]
     assert list(found.sidekiq_args) == [*expected, "-r", str(app), "-C", str(yaml), "-v"]
@@ -52,8 +69,17 @@ def test_worker_concurrency_is_slots_per_process() -> None:
 
 
 def test_a_flag_beats_the_environment() -> None:
-    found = config("-c", "9", "--workers", "2", "--lane", "thread", WORKER_CONCURRENCY="40", GOKIQ_WORKERS="5",
-                   GOKIQ_LANE="fiber")  # fmt: skip
+    found = config(
+        "-c",
+        "9",
+        "--workers",
+        "2",
+        "--lane",
+        "thread",
+        WORKER_CONCURRENCY="40",
+        GOKIQ_WORKERS="5",
+        GOKIQ_LANE="fiber",
+    )
 
     assert (found.concurrency, found.workers, found.lane) == (9, 2, "thread")
 

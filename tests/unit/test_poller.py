@@ -14,7 +14,10 @@ NOW = 1795489135.4380949
 
 
 def test_only_enqueued_at_changes_when_all_else_is_there() -> None:
-    member = b'{"retry":5,"queue":"low","args":[1.0e5,"\xc3\xa9"],"jid":"j","created_at":1,"x":{"a":[]},"enqueued_at":1}'
+    member = (
+        b'{"retry":5,"queue":"low","args":[1.0e5,"\xc3\xa9"],"jid":"j","created_at":1,'
+        b'"x":{"a":[]},"enqueued_at":1}'
+    )
 
     queue, payload = promoted(member, now=NOW, uses_ms=True)
 

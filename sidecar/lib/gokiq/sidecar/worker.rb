@@ -19,6 +19,9 @@ module Gokiq
 			# Seconds that `ensure` blocks have after `Sidekiq::Shutdown`, as in Sidekiq.
 			ENSURE_S = 3.0
 
+			# Of threads that run jobs, as in Sidekiq 8.
+			THREAD_PRIORITY = -1
+
 			# @parameter application [Application]
 			# @parameter listener [UNIXServer] Shared with the other workers.
 			# @parameter monitor [Monitor]
@@ -30,7 +33,7 @@ module Gokiq
 				@generation = generation
 				@state = State.new
 				@lifecycle = Lifecycle.new(application.config)
-				@workload = Workload.new(application.plan, @state, priority: application.config.thread_priority || -1)
+				@workload = Workload.new(application.plan, @state, priority: thread_priority(application.config))
 				@watchdog = Watchdog.new(monitor, @workload, on_orphan: method(:orphaned))
 				@session = nil
 				@drained = false
@@ -98,6 +101,11 @@ module Gokiq
 			end
 
 			private
+
+			# Sidekiq 7 has no setting for it and leaves its threads as they are.
+			def thread_priority(config)
+				config.respond_to?(:thread_priority) ? config.thread_priority || THREAD_PRIORITY : 0
+			end
 
 			def work
 				@workload.start
