@@ -30,7 +30,7 @@ class SidekiqFormatter(logging.Formatter):  # type: ignore[misc,unused-ignore]
         self._with_time = "DYNO" not in os.environ
 
     def format(self, record: Any) -> str:
-        """Render one record as one line; an attached exception follows as its own text."""
+        """Render one record as one line."""
         message = record.msg % record.args if record.args else str(record.msg)
         tid = record.name.rpartition(".")[2]
         when = f"{_iso_now()} " if self._with_time else ""

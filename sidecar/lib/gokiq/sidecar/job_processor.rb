@@ -4,6 +4,7 @@ require "sidekiq/processor"
 
 require_relative "outcome"
 require_relative "recorder"
+require_relative "server_chain"
 require_relative "stock"
 
 module Gokiq
@@ -24,7 +25,7 @@ module Gokiq
 				@fiber = lane == :fiber
 				@recorder = Recorder.new
 				@retrier = Retrier.new(capsule, @recorder)
-				@server_middleware = config.server_middleware
+				@server_middleware = ServerChain.for(config.server_middleware)
 				@job_log = capsule.config.logger
 				@lean = Stock.processor?
 				@stock_logger = Stock.job_logger?(@job_logger)

@@ -61,10 +61,19 @@ module Gokiq
 			def watch_parent(parent)
 				Thread.new do
 					sleep(PARENT_S) while Process.ppid == parent
-					@monitor.call("exiting", reason: "the orchestrator is gone")
+					clear_away
 					# The workers see by themselves that we are gone.
 					exit!(1)
 				end
+			end
+
+			# Nobody else removes the orchestrator's folder once it was killed; it is empty then.
+			def clear_away
+				paths = @env.values_at("GOKIQ_SOCKET", "GOKIQ_MONITOR").compact
+				paths.each { |path| File.unlink(path) if File.socket?(path) }
+				Dir.rmdir(File.dirname(paths.first))
+			rescue SystemCallError
+				# Somebody else's, or not empty.
 			end
 
 			def fail_boot(name, message, error, hint)

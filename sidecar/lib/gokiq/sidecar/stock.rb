@@ -36,7 +36,6 @@ module Gokiq
 				method = owner.instance_method(name)
 				method.owner == owner && method.source_location&.first.to_s.end_with?("sidekiq/#{file}")
 			end
-			private_class_method :own?
 		end
 	end
 end

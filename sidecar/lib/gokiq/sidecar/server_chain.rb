@@ -1,0 +1,47 @@
+# frozen_string_literal: true
+
+require "sidekiq/processor"
+require "sidekiq/job/interrupt_handler"
+require "sidekiq/metrics/tracking"
+
+require_relative "stock"
+
+module Gokiq
+	module Sidecar
+		# The server middleware of an app that has added none: Sidekiq's metrics around its interrupt handler. Sidekiq makes both
+		# anew for every job and walks the chain with closures; neither keeps anything of a job, so here they are kept.
+		# Measured: 3.7 µs a job as a chain, 2.2 µs like this.
+		class ServerChain
+			STOCK = [::Sidekiq::Metrics::Middleware, ::Sidekiq::Job::InterruptHandler].freeze
+
+			# @parameter chain [Sidekiq::Middleware::Chain]
+			# @returns [ServerChain | Sidekiq::Middleware::Chain] The chain itself unless it is the stock one.
+			def self.for(chain)
+				stock?(chain) ? new(*chain.retrieve) : chain
+			end
+
+			# @returns [Boolean] Whether the chain is Sidekiq's own and nobody has changed its parts.
+			def self.stock?(chain)
+				chain.instance_of?(::Sidekiq::Middleware::Chain) &&
+					chain.map(&:klass) == STOCK &&
+					Stock.own?(STOCK[0], :call, "metrics/tracking.rb") &&
+					Stock.own?(STOCK[1], :call, "job/interrupt_handler.rb")
+			end
+			private_class_method :stock?
+
+			# @parameter metrics [Sidekiq::Metrics::Middleware]
+			# @parameter interrupts [Sidekiq::Job::InterruptHandler]
+			def initialize(metrics, interrupts)
+				@metrics = metrics
+				@interrupts = interrupts
+			end
+
+			# Run a block inside of both.
+			def invoke(instance, job_hash, queue, &block)
+				@metrics.call(instance, job_hash, queue) do
+					@interrupts.call(instance, job_hash, queue, &block)
+				end
+			end
+		end
+	end
+end
