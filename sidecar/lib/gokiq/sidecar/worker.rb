@@ -36,7 +36,7 @@ module Gokiq
 				@workload = Workload.new(application.plan, @state, priority: thread_priority(application.config))
 				@watchdog = Watchdog.new(monitor, @workload, on_orphan: method(:orphaned))
 				@session = nil
-				@drained = false
+				@parted = @left = false
 			end
 
 			# @attribute [Workload]
@@ -46,6 +46,9 @@ module Gokiq
 			def to_s
 				"jobs=#{@workload.size}/#{slots} done=#{@state.finished}"
 			end
+
+			# The name under which Falcon's service asks for it.
+			alias statistics_string to_s
 
 			# @returns [Integer] Jobs at once.
 			def slots
@@ -122,7 +125,7 @@ module Gokiq
 				@session = Session.new(socket, self)
 				@session.run
 				@session = nil
-				lost unless @state.leaving?
+				lost unless @parted
 			rescue SystemCallError, IOError => error
 				raise unless @state.leaving?
 				Console.debug(self, error)
@@ -148,12 +151,16 @@ module Gokiq
 					@workload.wait(ENSURE_S) || @workload.abandon
 				end
 
+				@parted = true
 				@session&.goodbye
 				leave("drained")
 			end
 
 			# Exit at once: `at_exit` blocks run, fibers that are stuck in a job do not hold it up.
 			def leave(reason)
+				return if @left
+
+				@left = true
 				@lifecycle.shutdown
 				@lifecycle.exit
 				@monitor.call("exiting", reason: reason)
