@@ -10,7 +10,7 @@ from collections.abc import Iterable, Set
 
 from gokiq.app import AppInfo
 from gokiq.broker import Broker, Settlement, Taken, Wish
-from gokiq.core import REFUSED, Job, Outcome, backoff_s
+from gokiq.core import DEAD, MAX_BODY_BYTES, REFUSED, Job, Outcome, backoff_s
 from gokiq.errors import ConnectionLost, ReplyError
 from gokiq.fleet import Fleet
 from gokiq.log import get_logger
@@ -23,6 +23,8 @@ log = get_logger("dispatcher")
 #: seconds: the workers have
 #: other work meanwhile, and Redis gets a hundred jobs a call instead of one.
 LINGER_S = 0.001
+#: Largest payload that a BATCH frame can carry: its limit less one entry's header.
+MAX_PAYLOAD_BYTES = MAX_BODY_BYTES - 16
 #: Pause after Redis refused a write (memory full, no permission), seconds.
 REFUSAL_PAUSE_S = 1.0
 
@@ -37,6 +39,7 @@ class Dispatcher:
         self._valve = valve
         self._fleet = fleet
         self._rng = rng
+        self._queue_of = [route.queue for route in app.routes]
         self._capsule_of = [route.capsule for route in app.routes]
         self._orders = _orders(app, rng)
         self._pending = Settlement()
@@ -270,11 +273,26 @@ class Dispatcher:
             self._send(jobs)
 
     def _send(self, jobs: Iterable[Job]) -> None:
-        self._unsent.extend(jobs)
+        self._unsent.extend(job for job in jobs if not self._is_giant(job))
         if self._is_draining:
             self._give_back_unsent()
         elif self._unsent and self._fleet.room > 0:
             self._unsent = deque(self._fleet.assign(list(self._unsent)))
+
+    def _is_giant(self, job: Job) -> bool:
+        """A payload that no frame can carry goes to the dead set as it is, uncounted."""
+        if len(job.payload) <= MAX_PAYLOAD_BYTES:
+            return False
+        queue = self._queue_of[job.route]
+        log.error(
+            "A job of %d bytes in queue %s goes to the dead set: at most %d can be run; "
+            "pass a reference to the data",
+            len(job.payload),
+            queue,
+            MAX_PAYLOAD_BYTES,
+        )
+        self._pending.add(job.route, Outcome(job.number, DEAD))
+        return True
 
     # outages
 

@@ -283,6 +283,22 @@ def test_jobs_of_a_claim_that_is_answered_while_we_drain_go_back(
     play(scene, concurrency=4)
 
 
+def test_a_job_too_large_for_a_frame_goes_to_dead_and_the_others_run(
+    play: Any, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gokiq.dispatcher.MAX_PAYLOAD_BYTES", 1000)
+    giant = b'{"jid":"giant","args":["%b"]}' % (b"x" * 1000)
+    client.lpush("queue:default", giant, "small")
+
+    async def scene(stage: Stage) -> None:
+        await stage.until(stage.is_done)
+        assert client.zrange("dead", 0, -1) == [giant]
+        assert stage.payloads() == [b"small"]
+        assert client.get("stat:processed") == b"1"
+
+    play(scene)
+
+
 @pytest.mark.parametrize("lost", ["before", "after"])
 def test_a_lost_reply_loses_and_doubles_nothing(play: Any, client: redis.Redis, lost: str) -> None:
     jobs = push(client, 300)
