@@ -13,6 +13,7 @@ PING: Final = 9
 PONG: Final = 10
 GOODBYE: Final = 11
 ERROR: Final = 12
+BEAT: Final = 13
 
 OK: Final = 0
 RETRY: Final = 1

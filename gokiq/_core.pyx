@@ -25,7 +25,9 @@ from gokiq.errors import ProtocolError
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
-    char* PyOS_double_to_string(double value, char form, int precision, int flags, int* kind) except NULL
+    char* PyOS_double_to_string(
+        double value, char form, int precision, int flags, int* kind
+    ) except NULL
     int Py_DTSF_ADD_DOT_0
     # The names of cpython.bytes, for an object that must have one reference only.
     PyObject* new_bytes "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
@@ -44,6 +46,7 @@ cpdef enum:
     PONG = 10
     GOODBYE = 11
     ERROR = 12
+    BEAT = 13
 
 cpdef enum:
     OK = 0
@@ -305,7 +308,7 @@ cdef class FrameReader:
                 "check that both sides run the same version of gokiq"
             )
         if kind <= LAST_REQUIRED_TYPE and not self._allowed[kind]:
-            if HELLO <= kind <= ERROR:
+            if HELLO <= kind <= BEAT:
                 raise ProtocolError(
                     f"frame type {kind} is not allowed in this direction; "
                     "check what is connected to the socket"

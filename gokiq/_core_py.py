@@ -21,6 +21,7 @@ PING: Final = 9
 PONG: Final = 10
 GOODBYE: Final = 11
 ERROR: Final = 12
+BEAT: Final = 13
 
 OK: Final = 0
 RETRY: Final = 1
@@ -132,7 +133,7 @@ class FrameReader:
             )
         if kind > _LAST_REQUIRED_TYPE or kind in self._allowed:
             return
-        if HELLO <= kind <= ERROR:
+        if HELLO <= kind <= BEAT:
             raise ProtocolError(
                 f"frame type {kind} is not allowed in this direction; "
                 "check what is connected to the socket"

@@ -531,7 +531,11 @@ def splice(bytes payload not None, dict edits not None):
         for i in range(count):
             set_field(&fields[i], items[i][0])
         brace = walk(p, n, fields, count, &is_empty)
-        found = [(fields[i].start, fields[i].stop, items[i][1]) for i in range(count) if fields[i].start >= 0]
+        found = [
+            (fields[i].start, fields[i].stop, items[i][1])
+            for i in range(count)
+            if fields[i].start >= 0
+        ]
         missing = [items[i] for i in range(count) if fields[i].start < 0]
     finally:
         if fields != on_stack:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING or os.environ.get("GOKIQ_PURE") != "1":
     from gokiq._core import (
         BATCH,
+        BEAT,
         DEAD,
         DISCARDED,
         DRAIN,
@@ -43,6 +44,7 @@ if TYPE_CHECKING or os.environ.get("GOKIQ_PURE") != "1":
 else:
     from gokiq._core_py import (
         BATCH,
+        BEAT,
         DEAD,
         DISCARDED,
         DRAIN,
@@ -80,6 +82,7 @@ else:
 
 __all__ = [
     "BATCH",
+    "BEAT",
     "DEAD",
     "DISCARDED",
     "DRAIN",

@@ -104,6 +104,11 @@ class Fleet:
         for worker in [*self.workers, *filter(None, [self._standby])]:
             worker.close("the orchestrator is stopping")
 
+    def beat(self) -> None:
+        """Pass a heartbeat on to every worker."""
+        for worker in self.workers:
+            worker.beat()
+
     async def emptied(self) -> None:
         """Wait until no worker is connected."""
         while self.workers:

@@ -41,6 +41,7 @@ class Sources:
     rss_kb: Callable[[], int]
     is_quiet: Callable[[], bool]
     on_signal: Callable[[str], None]
+    on_beat: Callable[[], None]
 
 
 class Heartbeat:
@@ -106,6 +107,7 @@ class Heartbeat:
                 ["EXEC"],
             ]
         )
+        self._sources.on_beat()
         signal = answers[-1][-1]
         if signal:
             self._sources.on_signal(signal.decode())

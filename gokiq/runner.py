@@ -118,7 +118,13 @@ class Runner:
         valve = Valve({c.name: c.concurrency for c in app.capsules})
         dispatcher = Dispatcher(broker, valve, app, self._fleet, self._rng)
         reaper = Reaper(broker, self._identity, dispatcher)
-        sources = Sources(dispatcher.running, self._rss_kb, lambda: self._is_quiet, self._on_signal)
+        sources = Sources(
+            running=dispatcher.running,
+            rss_kb=self._rss_kb,
+            is_quiet=lambda: self._is_quiet,
+            on_signal=self._on_signal,
+            on_beat=self._fleet.beat,
+        )
         heartbeat = Heartbeat(broker, app, self._identity, sources)
         poller = Poller(broker, app, self._rng, dispatcher.poke)
         waker = Waker(self._link(app, "wake"), dispatcher)
@@ -141,7 +147,7 @@ class Runner:
                 tasks.create_task(heartbeat.run(), name="heartbeat"),
                 tasks.create_task(reaper.run(), name="reaper"),
                 tasks.create_task(waker.run(), name="waker"),
-                tasks.create_task(self._announce(app), name="announce"),
+                tasks.create_task(self._announce(app, heartbeat), name="announce"),
             ]
 
             def quiet() -> None:
@@ -213,8 +219,9 @@ class Runner:
     def _rss_kb(self) -> int:
         return rss_kb() + rss_kb(self._supervisor.pid) + self._monitor.rss_kb
 
-    async def _announce(self, app: AppInfo) -> None:
+    async def _announce(self, app: AppInfo, heartbeat: Heartbeat) -> None:
         await self._fleet.served.wait()
+        heartbeat.beat_soon()  # the workers' first
         versions = app.versions
         log.info(
             "Sidecar ready: workers=%d slots=%d lane=%s ruby=%s sidekiq=%s async=%s falcon=%s",

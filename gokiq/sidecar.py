@@ -111,6 +111,11 @@ class WorkerLink(asyncio.Protocol):
             self.state = State.DRAINING
             self._write(core.encode_frame(core.DRAIN, _WIRE_SECONDS.pack(grace_s)))
 
+    def beat(self) -> None:
+        """Tell the app that a heartbeat has reached Redis."""
+        if self.is_live:
+            self._write(core.encode_frame(core.BEAT))
+
     def ping(self, token: int) -> None:
         """Ask the reactor for a sign of life; `last_pong` becomes `token`."""
         self._write(core.encode_frame(core.PING, _U64.pack(token)))

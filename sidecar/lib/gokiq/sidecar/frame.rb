@@ -18,6 +18,7 @@ module Gokiq
 			PONG = 10
 			GOODBYE = 11
 			ERROR = 12
+			BEAT = 13
 
 			HEADER = "NCCn"
 			HEADER_BYTES = 8
@@ -31,7 +32,7 @@ module Gokiq
 			# The types each side may send.
 			FROM = {
 				worker: [HELLO, READY, RESULTS, DRAIN, PONG, GOODBYE, ERROR].freeze,
-				orchestrator: [WELCOME, BATCH, INTERRUPT, QUIET, DRAIN, PING, ERROR].freeze,
+				orchestrator: [WELCOME, BATCH, INTERRUPT, QUIET, DRAIN, PING, ERROR, BEAT].freeze,
 			}.freeze
 
 			# Put a header before a body.

@@ -13,9 +13,6 @@ module Gokiq
 	module Sidecar
 		# One forked process: greets one orchestrator at a time, runs its jobs, and leaves when it is told to or alone.
 		class Worker
-			# Seconds between two `beat` events, as in Sidekiq.
-			BEAT_S = 10.0
-
 			# Seconds that `ensure` blocks have after `Sidekiq::Shutdown`, as in Sidekiq.
 			ENSURE_S = 3.0
 
@@ -36,7 +33,7 @@ module Gokiq
 				@workload = Workload.new(application.plan, @state, priority: thread_priority(application.config))
 				@watchdog = Watchdog.new(monitor, @workload, on_orphan: method(:orphaned))
 				@session = nil
-				@parted = @left = false
+				@parted = @left = @stuck = false
 			end
 
 			# @attribute [Workload]
@@ -87,6 +84,19 @@ module Gokiq
 				@workload.outbox = session.outbox
 			end
 
+			# The orchestrator's heartbeat has reached Redis. Handlers may wait for it, frames must not wait for them.
+			def beat
+				return if @beating
+
+				@beating = true
+
+				Async(transient: true, annotation: "gokiq beat") do
+					@lifecycle.beat
+				ensure
+					@beating = false
+				end
+			end
+
 			# No new job will come; running ones may stop at their next chance.
 			def quiet
 				@state.quiet!
@@ -114,7 +124,6 @@ module Gokiq
 				@workload.start
 				@watchdog.start
 				Async(transient: true, annotation: "gokiq signals") { watch_signals }
-				Async(transient: true, annotation: "gokiq beat") { beat }
 				accept until @state.leaving?
 			end
 
@@ -148,7 +157,7 @@ module Gokiq
 
 				unless @workload.wait(grace_s)
 					@workload.shut_down
-					@workload.wait(ENSURE_S) || @workload.abandon
+					(@stuck = !@workload.wait(ENSURE_S)) && @workload.abandon
 				end
 
 				@parted = true
@@ -156,7 +165,7 @@ module Gokiq
 				leave("drained")
 			end
 
-			# Exit at once: `at_exit` blocks run, fibers that are stuck in a job do not hold it up.
+			# Exit: `at_exit` blocks run, unless a job is stuck; neither holds it up for long.
 			def leave(reason)
 				return if @left
 
@@ -165,9 +174,16 @@ module Gokiq
 				@lifecycle.exit
 				@monitor.call("exiting", reason: reason)
 				@watchdog.stop
-				exit!(0) if @workload.size.positive?
-				Process.exit(0)
-			rescue SystemExit
+				exit_hard if @stuck || @workload.size.positive?
+				Thread.new do
+					sleep(ENSURE_S)
+					exit_hard
+				end
+				# The container ends a process for this without an error, and for `SystemExit` with one.
+				raise Interrupt
+			end
+
+			def exit_hard
 				$stdout.flush
 				exit!(0)
 			end
@@ -175,15 +191,6 @@ module Gokiq
 			def orphaned
 				@monitor.call("exiting", reason: "the sidecar's root is gone")
 				exit!(1)
-			end
-
-			def beat
-				@lifecycle.beat
-
-				while true
-					sleep(BEAT_S)
-					@lifecycle.beat
-				end
 			end
 
 			# Handlers only write a byte: the reactor decides.
