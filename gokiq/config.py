@@ -43,7 +43,7 @@ def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
     """
     require = arguments.require
     directory = Path(require) if require and Path(require).is_dir() else Path(".")
-    _check_paths(arguments)
+    _check_paths(arguments, directory)
     workers = _workers(arguments.workers, environ)
     slots = _positive("WORKER_CONCURRENCY", environ.get("WORKER_CONCURRENCY") or None)
     concurrency = _positive("-c", arguments.concurrency)
@@ -86,13 +86,27 @@ def _sidekiq_args(arguments: argparse.Namespace, concurrency: int | None) -> lis
     return args
 
 
-def _check_paths(arguments: argparse.Namespace) -> None:
-    if arguments.config is not None and not Path(arguments.config).is_file():
-        raise ConfigError(f"-C {arguments.config}: no such file")
-    if arguments.require is not None and not Path(arguments.require).exists():
+def _check_paths(arguments: argparse.Namespace, directory: Path) -> None:
+    named, file = arguments.require, arguments.config
+    if arguments.sidecar is not None:
+        return  # whoever started it has loaded the app
+    if file is not None and not Path(file).is_file():
+        raise ConfigError(f"-C {file}: no such file")
+    if named is not None and not Path(named).exists():
         raise ConfigError(
-            f"-r {arguments.require}: no such file or folder; "
-            "give a Ruby file or a Rails app's folder"
+            f"-r {named}: no such file or folder; give a Ruby file or a Rails app's folder"
+        )
+    if named is not None and Path(named).is_file():
+        return
+    if (directory / "config" / "application.rb").is_file():
+        return
+    if named is not None:
+        raise ConfigError(f"-r {named}: no Rails app there (config/application.rb is missing)")
+    # A configuration file may name what to load.
+    if file is None and not list(directory.glob("config/sidekiq.yml*")):
+        raise ConfigError(
+            "no Rails app in this folder (config/application.rb is missing); "
+            "run it in one, or give -r PATH"
         )
 
 

@@ -185,6 +185,7 @@ class Runner:
                 waiting, timeout=BOOT_LIMIT_S, return_when=asyncio.FIRST_COMPLETED
             )
             if hello in done:
+                self._supervisor.has_served = True
                 return app_info(hello.result())
             if failed in done:
                 raise failed.result()

@@ -41,6 +41,8 @@ class Supervisor:
         self._is_stopping = False
         self._first_exit: asyncio.Future[BootError] = asyncio.get_running_loop().create_future()
         self.restarts = 0
+        #: Set by the owner once a worker has said HELLO: from then on a root that ends is replaced.
+        self.has_served = False
 
     @property
     def pid(self) -> int:
@@ -85,8 +87,9 @@ class Supervisor:
                 await asyncio.Event().wait()
             self._monitor.drain()
             failure = self._failure(status)
-            if not self._first_exit.done():
+            if not self.has_served:
                 self._first_exit.set_result(failure)
+                await asyncio.Event().wait()
             attempt = 0 if time.monotonic() - began > HEALTHY_S else attempt + 1
             pause = 0.0 if attempt == 0 else backoff_s(attempt, random.random(), cap=RESTART_CAP_S)
             log.error("Sidecar is gone (%s); starting it again in %.1f s", failure, pause)
@@ -158,6 +161,7 @@ class Attached:
     """A sidecar that somebody else started (`--sidecar`): we connect and never start or end it."""
 
     pid = 0
+    has_served = False
 
     async def start(self) -> None:
         """Nothing to start."""

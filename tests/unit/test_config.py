@@ -11,6 +11,16 @@ from gokiq.config import Config, from_arguments
 from gokiq.errors import ConfigError
 
 
+@pytest.fixture(autouse=True)
+def rails_app(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that we are in holds a Rails app."""
+    folder = tmp_path_factory.mktemp("app")
+    (folder / "config").mkdir()
+    (folder / "config" / "application.rb").touch()
+    monkeypatch.chdir(folder)
+    return folder
+
+
 def config(*argv: str, **environ: str) -> Config:
     return from_arguments(parser().parse_args(argv), environ)
 
@@ -57,8 +67,29 @@ def test_sidekiqs_flags_reach_sidekiqs_own_parser_with_absolute_paths(tmp_path: 
     assert list(found.sidekiq_args) == [*expected, "-r", str(app), "-C", str(yaml), "-v"]
 
 
-def test_a_rails_folder_is_where_the_sidecar_runs(tmp_path: Path) -> None:
-    assert config("-r", str(tmp_path)).app_directory == tmp_path
+def test_a_rails_folder_is_where_the_sidecar_runs(rails_app: Path) -> None:
+    assert config("-r", str(rails_app)).app_directory == rails_app
+
+
+def test_a_folder_without_an_app_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="no Rails app there"):
+        config("-r", str(tmp_path))
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"no Rails app in this folder.*give -r PATH"):
+        config()
+
+
+def test_a_configuration_file_may_name_the_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "sidekiq.yml.erb").touch()
+    monkeypatch.chdir(tmp_path)
+
+    assert config().app_directory == tmp_path
 
 
 def test_worker_concurrency_is_slots_per_process() -> None:
