@@ -5,6 +5,7 @@ lives here alone.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -246,7 +247,9 @@ class Broker:
 
     def _special(self, position: int, outcome: Outcome) -> tuple[Arg, ...]:
         op = _OP_OF_STATUS[outcome.status]
-        score = outcome.score or self._clock() if op in (_TO_RETRY, _TO_DEAD) else 0
+        # Redis takes no NaN; a job must not be refused for ever because of one.
+        is_time = outcome.score > 0 and math.isfinite(outcome.score)
+        score = outcome.score if is_time else self._clock()
         counts = outcome.counts
         return op, position, outcome.number, counts & 1, counts >> 1 & 1, score, outcome.payload
 

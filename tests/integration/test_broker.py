@@ -161,6 +161,17 @@ def test_retry_stores_the_given_payload_at_the_given_score(play: Any, client: re
     assert (client.get("stat:processed"), client.get("stat:failed")) == (b"1", b"1")
 
 
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), 0.0, -1.0])
+def test_a_score_that_is_no_time_becomes_now(play: Any, client: redis.Redis, score: float) -> None:
+    client.lpush("queue:a", "1")
+
+    settle_after_claim(
+        play, settle((0, Outcome(1, RETRY, counts=3, score=score, payload=b"again")))
+    )
+
+    assert client.zrange("retry", 0, -1, withscores=True) == [(b"again", NOW)]
+
+
 @pytest.mark.parametrize(("status", "counts"), [(DEAD, 3), (INTERNAL, 0)], ids=["dead", "internal"])
 def test_an_empty_payload_sends_the_jobs_own_bytes_to_dead(
     play: Any, client: redis.Redis, status: int, counts: int

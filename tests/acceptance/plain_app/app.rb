@@ -1,0 +1,36 @@
+# frozen_string_literal: true
+
+require "sidekiq"
+require_relative "../../../examples/demo/journal"
+
+JOURNAL = Demo::Journal.new(ENV.fetch("TEST_JOURNAL"))
+
+# Sleeps, and bears witness.
+class SleepJob
+  include Sidekiq::Job
+
+  def perform(seconds)
+    JOURNAL.record(jid, self.class) { sleep(seconds) }
+  end
+end
+
+# Tells when it was cut short.
+class LongJob
+  include Sidekiq::Job
+
+  def perform(seconds)
+    JOURNAL.record(jid, self.class) { sleep(seconds) }
+  rescue Sidekiq::Shutdown
+    File.write(File.join(ENV.fetch("TEST_JOURNAL"), "shutdown"), jid)
+    raise
+  end
+end
+
+# Never ends well.
+class FailingJob
+  include Sidekiq::Job
+
+  def perform
+    raise ArgumentError, "no way"
+  end
+end
