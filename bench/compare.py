@@ -21,7 +21,7 @@ from rich.console import Console
 from bench.backlog import Backlog
 from bench.machine import describe_machine
 from bench.measure import run_once
-from bench.report import LEGEND, METHOD, Comparison, Series
+from bench.report import BUSY_CORES, LEGEND, METHOD, Comparison, Series
 from bench.systems import GokiqSystem, SidekiqSystem, System
 from bench.workloads import WORKLOADS, Workload
 from devtools.failure import DevError, short_path
@@ -143,6 +143,12 @@ def _print(comparison: Comparison, path: Path, console: Console) -> None:
     console.print(comparison.as_table(is_plain=not console.is_terminal))
     times = f"{comparison.ratio:.2f} times"
     console.print(f"\ngokiq reaches [bold]{times}[/bold] the rate of Sidekiq's best setting.")
+    if comparison.other_cores >= BUSY_CORES:
+        console.print(
+            f"The machine was not quiet: other processes used up to {comparison.other_cores:.1f}"
+            " cores during a run, which costs the systems with more processes most.",
+            style="yellow",
+        )
     console.print(f"{METHOD}\n{LEGEND}", style="dim")
     console.print(f"All figures: {short_path(path)}", soft_wrap=True)
 

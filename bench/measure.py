@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,7 +34,10 @@ _OUR_COMMANDS = frozenset({"info", "keys", "rename", "llen", "zcard", "hlen"})
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run showed. CPU in µs per job; memory is the peak of the sum of resident sets."""
+    """What one run showed. CPU in µs per job; memory is the peak of the sum of resident sets.
+
+    `other_cores` is what the rest of the machine used meanwhile: a run is a fair one near 0.
+    """
 
     jobs: int
     seconds: float
@@ -44,11 +48,14 @@ class Run:
     redis_connections: int
     rss_mb: float
     load_before: float
+    other_cores: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
+    at_ns: int
     cpu_ns: dict[str, int]
+    other_ns: int
     commands: int
     by_command: dict[str, int]
     own_calls: int
@@ -143,6 +150,7 @@ class _Meter:
             redis_connections=self._connections,
             rss_mb=self._rss_bytes / 1e6,
             load_before=load_before,
+            other_cores=max(0, after.other_ns - before.other_ns) / (after.at_ns - before.at_ns),
         )
 
     def _read(self) -> _Reading:
@@ -152,8 +160,11 @@ class _Meter:
             key.removeprefix("cmdstat_"): int(value["calls"])
             for key, value in self._info("commandstats").items()
         }
+        used = {group: sum(map(cpu_ns, pids)) for group, pids in self._pids.items()}
         return _Reading(
-            cpu_ns={group: sum(map(cpu_ns, pids)) for group, pids in self._pids.items()},
+            at_ns=time.monotonic_ns(),
+            cpu_ns=used,
+            other_ns=_machine_cpu_ns() - sum(used.values()) - time.process_time_ns(),
             # It counts an INFO after it has answered it: this one is in the next reading.
             commands=int(stats["total_commands_processed"]),
             by_command=by_command,
@@ -216,6 +227,14 @@ def _check_books(redis: RedisServer, total: int, log: Path) -> None:
 def _rss_bytes(pid: int) -> int:
     process = read_process(pid)
     return process.rss_bytes if process else 0
+
+
+def _machine_cpu_ns() -> int:
+    """CPU time that all processes have used, and that the host gave to other machines."""
+    fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
+    ticks = user + nice + system + irq + softirq + steal
+    return ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def _load() -> float:

@@ -17,6 +17,8 @@ METHOD = (
     "Timed from the instant the whole backlog is in the queue of a warm, idle system to the last"
     " job's end, as jobs note it; same jobs, Redis, Ruby and application, in turns; medians."
 )
+#: Cores used by others from which on a reader is warned.
+BUSY_CORES = 0.15
 #: The table's columns, below it.
 LEGEND = (
     "Ruby, Python, Redis: µs of CPU per job. commands: Redis commands per job, those of scripts"
@@ -74,9 +76,17 @@ class Comparison:
         """How many times the rate of Sidekiq's best setting gokiq's best reaches."""
         return self.best("gokiq").jobs_per_s / self.best("sidekiq").jobs_per_s
 
+    @property
+    def other_cores(self) -> float:
+        """How many cores other processes used at most during a run; see Run.other_cores."""
+        return max(run.other_cores for series in self.series for run in series.runs)
+
     def as_json(self) -> dict[str, Any]:
         """Each system with its best setting, and the rates of the settings that were tried."""
-        report: dict[str, Any] = {"ratio": round(self.ratio, 2)}
+        report: dict[str, Any] = {
+            "ratio": round(self.ratio, 2),
+            "other_cores": round(self.other_cores, 2),
+        }
         for system in ("sidekiq", "gokiq"):
             report[system] = self.best(system).summary()
             report[system]["tried"] = [

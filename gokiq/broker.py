@@ -209,7 +209,8 @@ class Broker:
             return index.setdefault(route, len(index) + 1)
 
         special: list[Arg] = [len(settlement.special)]
-        for route, outcome in settlement.special:
+        # Jobs that go back are pushed newest first, so that the oldest is at the very tail again.
+        for route, outcome in sorted(settlement.special, key=lambda one: -one[1].number):
             special += self._special(position(route), outcome)
         claim: list[Arg] = [len(wishes)]
         steps: list[int] = []

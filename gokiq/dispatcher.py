@@ -84,12 +84,8 @@ class Dispatcher:
         self._wake.set()
 
     def give_back(self, jobs: Iterable[Job]) -> None:
-        """Jobs that nobody runs any more go back to the tail of their queues, unchanged and
-        uncounted.
-
-        Highest number first, so that the oldest ends up at the very tail and runs first, as before.
-        """
-        for job in sorted(jobs, key=lambda job: job.number, reverse=True):
+        """Jobs that nobody runs any more go back to the tail of their queues, as they came."""
+        for job in jobs:
             self._pending.add(job.route, Outcome(job.number, REFUSED))
         self._wake.set()
 

@@ -204,7 +204,7 @@ def test_given_back_jobs_return_to_the_tail_in_order(
 ) -> None:
     client.lpush("queue:a", "1", "2", "3")
     counts = 3 if status == SHUTDOWN else 0
-    outcomes = settle(*[(0, Outcome(n, status, counts=counts)) for n in (2, 1)])
+    outcomes = settle(*[(0, Outcome(n, status, counts=counts)) for n in (1, 2)])
 
     settle_after_claim(play, outcomes, want=2)
 

@@ -13,7 +13,9 @@ from bench.report import Comparison, Series
 pytestmark = pytest.mark.unit
 
 
-def make_run(jobs_per_s: float, *, ruby: float = 10.0, mb: float = 50.0, links: int = 2) -> Run:
+def make_run(
+    jobs_per_s: float, *, ruby: float = 10.0, mb: float = 50.0, links: int = 2, others: float = 0.0
+) -> Run:
     return Run(
         jobs=1000,
         seconds=1000 / jobs_per_s,
@@ -24,6 +26,7 @@ def make_run(jobs_per_s: float, *, ruby: float = 10.0, mb: float = 50.0, links: 
         redis_connections=links,
         rss_mb=mb,
         load_before=0.0,
+        other_cores=others,
     )
 
 
@@ -93,3 +96,14 @@ def test_plain_table_has_a_line_of_80_columns_per_setting() -> None:
     assert "jobs/s" in head
     assert {"2,000", "1.00"} <= set(sidekiq.split())
     assert {"9,000", "4.50"} <= set(gokiq.split())
+
+
+def test_busiest_run_tells_how_quiet_the_machine_was() -> None:
+    runs = [make_run(100.0, others=0.1), make_run(100.0, others=0.7), make_run(100.0, others=0.2)]
+
+    comparison = Comparison(
+        [Series("sidekiq", "", {}, runs[:2]), Series("gokiq", "", {}, runs[2:])]
+    )
+
+    assert comparison.other_cores == 0.7
+    assert comparison.as_json()["other_cores"] == 0.7

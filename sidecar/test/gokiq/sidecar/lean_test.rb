@@ -1,0 +1,172 @@
+# frozen_string_literal: true
+
+require "minitest/autorun"
+require "support/inline"
+require "support/inline_jobs"
+
+# The processor's own way through the layers of Sidekiq must not differ from Sidekiq's.
+class LeanTest < Minitest::Test
+	include Inline
+
+	Stock = Gokiq::Sidecar::Stock
+
+	# Remembers the order in which layers were met.
+	class Witness
+		class << self
+			attr_accessor :seen
+		end
+
+		def call(instance, job, queue)
+			self.class.seen << [instance.class.name, instance.jid, job["args"], queue, Sidekiq::Context.current.slice(:jid, :class, :tags)]
+			yield
+		ensure
+			self.class.seen << :after
+		end
+	end
+
+	SHAPES = {
+		"plain" => ["InlineJobs::Plain", 1, {fields: {}}],
+		"with tags" => ["InlineJobs::Plain", {fields: {tags: %w[a b], bid: "b1"}}],
+		"own log level" => ["InlineJobs::Plain", {fields: {log_level: "debug"}}],
+		"raises" => ["InlineJobs::Raise", "bäh", {fields: {}}],
+		"raises again" => ["InlineJobs::Raise", {fields: {retry_count: 3, failed_at: 1_700_000_000_000}}],
+		"retry missing" => ["InlineJobs::Raise", {fields: {retry: nil}}],
+		"retry false" => ["InlineJobs::Raise", {fields: {retry: false}}],
+		"class says no retry" => ["InlineJobs::Never", {fields: {retry: nil}}],
+		"retry 0" => ["InlineJobs::Exhausted", {fields: {retry: 0}}],
+		"retry as text" => ["InlineJobs::Raise", {fields: {retry: "3"}}],
+		"retry_for over" => ["InlineJobs::Raise", {fields: {retry_for: 5, retry_count: 0, failed_at: 1_700_000_000_000}}],
+		"kill" => ["InlineJobs::Kill", {fields: {}}],
+		"discard" => ["InlineJobs::Discard", {fields: {}}],
+		"bad retry_in" => ["InlineJobs::BadRetryIn", {fields: {}}],
+		"backtrace" => ["InlineJobs::Raise", {fields: {backtrace: 1}}],
+		"missing class" => ["NoSuchJob", {fields: {}}],
+		"missing class, no retry" => ["NoSuchJob", {fields: {retry: false}}],
+		"constructor raises" => ["InlineJobs::Constructor", {fields: {}}],
+		"no job class" => ["Kernel", {fields: {}}],
+		"too many arguments" => ["InlineJobs::Raise", 1, 2, {fields: {}}],
+		"wrapped" => ["InlineJobs::Raise", {fields: {wrapped: "InlineJobs::Kill"}}],
+		"shutdown" => ["InlineJobs::Call", {fields: {}, body: -> { raise Sidekiq::Shutdown }}],
+		"skip" => ["InlineJobs::Call", {fields: {}, body: -> { raise Sidekiq::JobRetry::Skip }}],
+		"handled" => ["InlineJobs::Call", {fields: {}, body: -> { raise Sidekiq::JobRetry::Handled, "x" }}],
+		"exit" => ["InlineJobs::Call", {fields: {}, body: -> { exit }}],
+		"not implemented" => ["InlineJobs::Call", {fields: {}, body: -> { raise NotImplementedError }}],
+	}.freeze
+
+	RAW = ["{", "2", "[]", "null", "{}", '{"class":null}', '{"class":["x"],"retry":true}', '{"class":"InlineJobs::Plain","args":5,"retry":true}', '{"class":"InlineJobs::Plain"}'].freeze
+
+	[Logger::INFO, Logger::WARN].each do |level|
+		SHAPES.each do |name, (klass, *arguments, options)|
+			define_method(:"test_#{name.tr(" ", "_")}_level_#{level}") do
+				InlineJobs::Call.body = options[:body]
+				assert_same_both_ways(level, Peer.payload(klass, *arguments, **options[:fields]))
+			end
+		end
+
+		RAW.each_with_index do |payload, index|
+			define_method(:"test_raw_#{index}_level_#{level}") { assert_same_both_ways(level, payload) }
+		end
+	end
+
+	def test_own_reloader
+		calls = []
+
+		with_reloader(->(&block) { (calls << :in) && block.call.tap { calls << :out } }) do
+			assert_equal :ok, run_job("InlineJobs::Plain").status
+			assert_equal %i[in out], calls
+		end
+	end
+
+	def test_reloader_that_raises
+		with_reloader(->(*) { raise "reload" }) do
+			assert_equal "reload", run_job("InlineJobs::Plain").error_message
+			assert_same_both_ways(Logger::INFO, Peer.payload("InlineJobs::Plain"))
+		end
+	end
+
+	def test_own_job_logger
+		lines = []
+		@config[:job_logger] = Class.new(Sidekiq::JobLogger) do
+			define_method(:call) { |job, queue, &block| block.call.tap { lines << [job["class"], queue] } }
+		end
+		@config.logger.level = Logger::FATAL
+
+		assert_equal :ok, run_job("InlineJobs::Plain").status
+		assert_equal [["InlineJobs::Plain", "default"]], lines
+	end
+
+	def test_processor_that_someone_has_wrapped
+		assert_predicate Stock, :processor?
+		wrapped = Class.new(Sidekiq::Processor) { private def execute_job(*) = super }
+
+		refute Stock.send(:own?, wrapped, :execute_job, "processor.rb")
+		assert Stock.send(:own?, Class.new, :no_such_method, "processor.rb")
+	end
+
+	private
+
+	# Sidekiq asks the process's configuration for it.
+	def with_reloader(reloader)
+		original = Sidekiq.default_configuration[:reloader]
+		Sidekiq.default_configuration[:reloader] = reloader
+		yield
+	ensure
+		Sidekiq.default_configuration[:reloader] = original
+	end
+
+	def assert_same_both_ways(level, payload)
+		@config.logger.level = level
+		@config.server_middleware { |chain| chain.add(Witness) }
+		@calls = 0
+		lean = observe(payload)
+		assert_equal 0, @calls unless lean[:status] == :internal
+		long = without_lean { observe(payload) }
+		assert_operator @calls, :>, 0 unless lean[:results][0] == :dead && payload == "{"
+
+		assert_equal long, lean
+	end
+
+	def observe(payload)
+		Witness.seen = []
+		@trouble.clear
+		@deaths.clear
+		@log.truncate(0)
+		@log.rewind
+		began = Time.now.to_f
+		result = count_dispatch { work(payload, slots: 1).fetch(0) }
+
+		{
+			status: result.status,
+			results: [result.status, result.counts, result.error_class, result.error_message, stored(result)],
+			score: result.score.zero? ? nil : ((result.score - began).floor / 1_000 if result.score > began),
+			middleware: Witness.seen,
+			trouble: @trouble.map { |error, context| [error.class, error.message, context] },
+			deaths: @deaths.map { |job, error| [steady(job), error.class] },
+			log: @log.string.gsub(/\S*\d\d:\d\d:\S+|elapsed=\S+|tid=\S+/, "…"),
+		}
+	end
+
+	def stored(result)
+		result.payload.empty? ? "" : steady(result.job)
+	end
+
+	# Without what the clock writes into it.
+	def steady(job)
+		job.to_h { |key, value| [key, key.end_with?("_at") && key != "created_at" ? value.class : value] }
+	end
+
+	def count_dispatch(&block)
+		trace = TracePoint.new(:call) { |point| @calls += 1 if point.method_id == :dispatch && point.defined_class == Sidekiq::Processor }
+		trace.enable(&block)
+	end
+
+	def without_lean
+		original = Stock.method(:processor?)
+		Stock.singleton_class.send(:remove_method, :processor?)
+		Stock.define_singleton_method(:processor?) { false }
+		yield
+	ensure
+		Stock.singleton_class.send(:remove_method, :processor?)
+		Stock.define_singleton_method(:processor?, original)
+	end
+end

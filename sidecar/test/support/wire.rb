@@ -1,0 +1,63 @@
+# frozen_string_literal: true
+
+require "json"
+
+# The protocol as the orchestrator speaks it, written from docs/protocol.md and not from the code under test.
+module Wire
+	TYPES = {
+		HELLO: 1, WELCOME: 2, READY: 3, BATCH: 4, RESULTS: 5, INTERRUPT: 6, QUIET: 7, DRAIN: 8, PING: 9, PONG: 10, GOODBYE: 11, ERROR: 12, BEAT: 13,
+	}.freeze
+
+	NAMES = TYPES.invert.freeze
+
+	STATUSES = %i[ok retry dead discarded skipped shutdown refused internal].freeze
+
+	# An entry of RESULTS.
+	Result = Struct.new(:number, :status, :counts, :elapsed_us, :score, :payload, :error_class, :error_message, keyword_init: true) do
+		# @returns [Hash] The job as it is to be stored.
+		def job
+			JSON.parse(payload)
+		end
+	end
+
+	# @returns [String] A frame.
+	def self.frame(name, body = "")
+		[body.bytesize, TYPES.fetch(name), 0, 0].pack("NCCn") + body.b
+	end
+
+	# @parameter jobs [Hash(Integer, String)] Payloads by number.
+	# @returns [String] The body of BATCH.
+	def self.batch(jobs, route: 0)
+		jobs.map { |number, payload| [number, route, 0, payload.bytesize].pack("Q>nnN") + payload.b }.join
+	end
+
+	# @returns [Array(Result)] What a body of RESULTS holds.
+	def self.results(body)
+		results = []
+		rest = body.b
+
+		until rest.empty?
+			number, status, counts, _, size, elapsed = rest.unpack("Q>CCnNQ>")
+			detail = rest.byteslice(24, size)
+			rest = rest.byteslice(24 + size..)
+			results << Result.new(number: number, status: STATUSES.fetch(status), counts: counts, elapsed_us: elapsed, **texts(detail))
+		end
+
+		results
+	end
+
+	def self.texts(detail)
+		return {score: 0.0, payload: "", error_class: "", error_message: ""} if detail.empty?
+
+		score, size = detail.unpack("GN")
+		payload = detail.byteslice(12, size)
+		rest = detail.byteslice(12 + size..)
+		name = rest.byteslice(2, rest.unpack1("n"))
+		rest = rest.byteslice(2 + name.bytesize..)
+		message = rest.byteslice(2, rest.unpack1("n"))
+		raise "bytes left in a detail" unless rest.bytesize == 2 + message.bytesize
+
+		{score: score, payload: payload.force_encoding("UTF-8"), error_class: name.force_encoding("UTF-8"), error_message: message.force_encoding("UTF-8")}
+	end
+	private_class_method :texts
+end
