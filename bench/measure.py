@@ -73,7 +73,7 @@ def run_once(system: System, backlog: Backlog, redis: RedisServer, slots: Path, 
             backlog.offer_warmup()
             _await_ends(server, ends, 0, backlog.warmup)
             time.sleep(REST_S)
-            meter = _Meter(system.pids(server), redis)
+            meter = _Meter(system.pids(server), redis, log)
             meter.start()
             began_ns = time.monotonic_ns()
             backlog.offer(meter.probe)
@@ -85,19 +85,11 @@ def run_once(system: System, backlog: Backlog, redis: RedisServer, slots: Path, 
     return meter.make_run(backlog.jobs, seconds, load)
 
 
-def cpu_ns(pid: int) -> int:
-    """CPU time of a process, ended threads included, in ns. Raises DevError when it is gone."""
-    try:
-        # The clock of another process: man 3 clock_getcpuclockid gives this number on Linux.
-        return time.clock_gettime_ns((~pid << 3) | 2)
-    except OSError as error:
-        raise DevError(f"process {pid} ended during the measurement") from error
-
-
 class _Meter:
     """Reads the clocks and counters of one timed part."""
 
-    def __init__(self, pids: Mapping[str, list[int]], redis: RedisServer) -> None:
+    def __init__(self, pids: Mapping[str, list[int]], redis: RedisServer, log: Path) -> None:
+        self._log = log
         self.probe = Probe(redis.client)
         self._pids = {**pids, "redis": [redis.pid]}
         self._system = [pid for group in pids.values() for pid in group]
@@ -160,7 +152,10 @@ class _Meter:
             key.removeprefix("cmdstat_"): int(value["calls"])
             for key, value in self._info("commandstats").items()
         }
-        used = {group: sum(map(cpu_ns, pids)) for group, pids in self._pids.items()}
+        used = {
+            group: sum(self._cpu_ns(group, pid) for pid in pids)
+            for group, pids in self._pids.items()
+        }
         return _Reading(
             at_ns=time.monotonic_ns(),
             cpu_ns=used,
@@ -170,6 +165,15 @@ class _Meter:
             by_command=by_command,
             own_calls=calls,
         )
+
+    def _cpu_ns(self, group: str, pid: int) -> int:
+        try:
+            # The CPU clock of another process, its ended threads included; on Linux this is the
+            # number that clock_getcpuclockid(3) gives.
+            return time.clock_gettime_ns((~pid << 3) | 2)
+        except OSError as error:
+            cause = f"a {group} process ({pid}) ended during the measurement"
+            raise DevError(cause, log=self._log) from error
 
     def _info(self, section: str) -> dict[str, Any]:
         self.probe.calls += 1

@@ -136,7 +136,7 @@ def test_every_job_runs_once_and_nothing_is_left(
         await stage.until(stage.is_done)
         assert sorted(stage.payloads()) == sorted(jobs)
         assert client.get("stat:processed") == b"5000"
-        assert stage.dispatcher.in_flight == 0
+        await stage.until(lambda: stage.dispatcher.in_flight == 0)
 
     play(scene, workers=workers, concurrency=100)
 
