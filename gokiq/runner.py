@@ -23,6 +23,7 @@ from gokiq.errors import BootError, ConnectionLost, GokiqError, ReplyError
 from gokiq.fleet import Fleet
 from gokiq.heartbeat import Heartbeat, Sources
 from gokiq.identity import Identity, new_identity
+from gokiq.job import describe
 from gokiq.log import get_logger
 from gokiq.monitor import Monitor
 from gokiq.poller import Poller
@@ -59,6 +60,7 @@ class Runner:
         socket_path = config.sidecar or str(self._directory / "sidecar.sock")
         self._fleet = Fleet(socket_path)
         self._fleet.on_gone = self._monitor.forget
+        self._monitor.on_stall = self._on_stall
         self._supervisor: Supervisor | Attached = (
             Attached()
             if config.sidecar
@@ -216,6 +218,23 @@ class Runner:
             await check_server(broker.link, app)
         except (ConnectionLost, ReplyError) as error:
             raise BootError(f"{error}; start Redis or correct REDIS_URL") from error
+
+    def _on_stall(self, pid: int, stalled: dict[str, Any], lag_ms: float) -> None:
+        """A job that blocks a worker's reactor makes all its neighbours late: name it."""
+        job = next(
+            (w.open.get(stalled.get("number", 0)) for w in self._fleet.workers if w.pid == pid),
+            None,
+        )
+        jid, job_class = describe(job.payload) if job else ("?", "?")
+        frames = " < ".join(map(str, stalled.get("frames") or ()))
+        log.warning(
+            "Worker %d stands still since %.1f s in jid=%s class=%s: %s",
+            pid,
+            lag_ms / 1000,
+            jid,
+            job_class,
+            frames or "no trace",
+        )
 
     def _rss_kb(self) -> int:
         return rss_kb() + rss_kb(self._supervisor.pid) + self._monitor.rss_kb

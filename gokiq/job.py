@@ -1,0 +1,15 @@
+"""What a person wants to know of a job, read from its payload."""
+
+from __future__ import annotations
+
+from gokiq.errors import PayloadError
+from gokiq.payload import scan, text
+
+
+def describe(payload: bytes) -> tuple[str, str]:
+    """Its jid and its class (of ActiveJob the wrapped one); "?" where it has none."""
+    try:
+        jid, wrapped, job_class = scan(payload, ("jid", "wrapped", "class"))
+    except PayloadError:
+        return "?", "?"
+    return text(jid) or "?", text(wrapped) or text(job_class) or "?"

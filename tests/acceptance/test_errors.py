@@ -1,0 +1,96 @@
+"""What stops gokiq-fast from starting is said in one line on stderr, with exit code 1."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from devtools.programs import ROOT, find_program
+
+pytestmark = pytest.mark.acceptance
+
+APPS = Path(__file__).with_name("app")
+EMPTY = str(APPS / "empty.rb")
+RAISES = str(APPS / "raises.rb")
+#: Nothing listens on this port.
+NO_REDIS = "redis://127.0.0.1:1"
+
+
+def start(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    given = {"PATH": "/usr/bin:/bin", "GOKIQ_RUBY": str(find_program("ruby")), **env}
+    return subprocess.run(
+        [sys.executable, "-m", "gokiq", *args],
+        env={"REDIS_URL": NO_REDIS, **given},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+    )
+
+
+def the_line(ended: subprocess.CompletedProcess[str]) -> str:
+    """The one line that a start which failed wrote to stderr."""
+    assert ended.returncode == 1, ended
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert ended.stderr.startswith("gokiq-fast: ")
+    assert "Traceback" not in ended.stdout
+    return ended.stderr.removeprefix("gokiq-fast: ").rstrip()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--nonsense"], "--nonsense"),
+        (["-c", "0", "-r", EMPTY], "-c 0: must be a whole number of at least 1"),
+        (["-c", "many", "-r", EMPTY], "-c many: must be a whole number of at least 1"),
+        (["-r", EMPTY, "-C", "/nowhere/sidekiq.yml"], "-C /nowhere/sidekiq.yml: no such file"),
+        (["-r", "/nowhere/app.rb"], "-r /nowhere/app.rb: no such file"),
+    ],
+    ids=["wrong flag", "-c 0", "-c many", "no -C file", "no -r file"],
+)
+def test_a_bad_argument_is_named(args: list[str], said: str) -> None:
+    assert said in the_line(start(*args))
+
+
+def test_redis_that_cannot_be_reached_is_named() -> None:
+    line = the_line(start("-r", EMPTY))
+
+    assert "127.0.0.1:1" in line
+    assert "Redis" in line
+
+
+def test_an_app_that_raises_is_quoted_with_file_and_line() -> None:
+    line = the_line(start("-r", RAISES))
+
+    assert "the sun is too bright" in line
+    assert f"{RAISES}:5" in line
+
+
+def test_an_app_with_a_syntax_error_is_named_with_file_and_line(tmp_path: Path) -> None:
+    app = tmp_path / "app.rb"
+    app.write_text('require "sidekiq"\nclass Unfinished\n')
+
+    line = the_line(start("-r", str(app)))
+
+    assert f"{app}:2" in line or f"{app}:3" in line
+    assert "syntax error" in line.lower()
+
+
+def test_a_ruby_that_is_not_there_is_named() -> None:
+    assert "/nonexistent/ruby" in the_line(start("-r", EMPTY, GOKIQ_RUBY="/nonexistent/ruby"))
+
+
+def test_a_path_without_ruby_is_said(tmp_path: Path) -> None:
+    line = the_line(start("-r", EMPTY, GOKIQ_RUBY="", PATH=str(tmp_path)))
+
+    assert "ruby" in line
+
+
+def test_the_version_is_no_error() -> None:
+    ended = start("-V")
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("gokiq ")
