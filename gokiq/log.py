@@ -15,6 +15,8 @@ except ImportError:  # no wheel for this Python; the API is the same
     import logging  # type: ignore[no-redef]
 
 _ROOT = "gokiq"
+#: Ruby's names of levels, for parsers of Sidekiq's lines.
+_LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 
 
 class SidekiqFormatter(logging.Formatter):  # type: ignore[misc,unused-ignore]
@@ -34,7 +36,8 @@ class SidekiqFormatter(logging.Formatter):  # type: ignore[misc,unused-ignore]
         message = record.msg % record.args if record.args else str(record.msg)
         tid = record.name.rpartition(".")[2]
         when = f"{_iso_now()} " if self._with_time else ""
-        return f"{record.levelname:<5} {when}pid={self._pid} tid={tid}: {message}"
+        level = _LEVELS.get(record.levelname, record.levelname)
+        return f"{level:<5} {when}pid={self._pid} tid={tid}: {message}"
 
 
 def _iso_now() -> str:

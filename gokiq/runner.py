@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import shutil
 import signal
@@ -104,8 +105,17 @@ class Runner:
         elif name == "TSTP":
             self._quiet()
         elif name == "TTIN":
-            for task in asyncio.all_tasks():
-                log.warning("Task %s: %s", task.get_name(), task.get_stack(limit=1))
+            self._dump()
+
+    def _dump(self) -> None:
+        """What everything is doing now, as Sidekiq answers TTIN; the workers write their part."""
+        for task in asyncio.all_tasks():
+            frames = task.get_stack(limit=1)
+            where = f"{frames[0].f_code.co_filename}:{frames[0].f_lineno}" if frames else "ended"
+            log.warning("Task %s at %s", task.get_name(), where)
+        for worker in self._fleet.workers:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(worker.pid, signal.SIGTTIN)
 
     def _quiet(self) -> None:
         """Replaced by the serving part once there is something to quiet."""
