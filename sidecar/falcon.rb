@@ -3,10 +3,10 @@
 # The sidecar as a service: for `falcon host falcon.rb`, for `async-service falcon.rb`, and for `bin/gokiq-sidecar`.
 
 require "gokiq/sidecar"
-require "async/service/policy"
+require "gokiq/sidecar/policy"
 
 # Workers that crash are replaced for as long as the orchestrator wants them; it is the one to give up.
-container_policy { Async::Service::Policy.new(maximum_failures: 1_000_000) }
+container_policy { Gokiq::Sidecar::Policy.new }
 
 service "gokiq" do
 	include Gokiq::Sidecar::Environment

@@ -34,6 +34,15 @@ class ThreadJob < NoteJob
 	sidekiq_options "gokiq_lane" => "thread"
 end
 
+# Says how many connections its capsule may have.
+class PoolJob
+	include Sidekiq::Job
+
+	def perform
+		note("pool of #{Thread.current[:sidekiq_capsule].redis_pool.size}")
+	end
+end
+
 # Waits as jobs do.
 class SleepJob
 	include Sidekiq::Job

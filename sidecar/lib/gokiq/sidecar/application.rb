@@ -32,13 +32,14 @@ module Gokiq
 			# Parse the arguments, load the application, check it, and get ready to fork.
 			# @raises [BootError] If jobs could not run safely in it.
 			def load
-				@cli.parse(@settings.arguments.dup)
+				parse
 				@cli.send(:boot_application)
 				config[:identity] = @settings.identity if @settings.identity
 				config.server_middleware
 				@plan = Plan.new(lane: lane, slots: slots, threads: @settings.threads || THREADS)
 				isolate if @plan.lane == :fiber
 				@hello = describe
+				widen
 				disconnect
 				Process.warmup if Process.respond_to?(:warmup) && ENV["RUBY_DISABLE_WARMUP"] != "1"
 			end
@@ -60,12 +61,33 @@ module Gokiq
 				@settings.drain_s || Float(config[:timeout])
 			end
 
+			# @returns [Array(String)] Where the application's own code lies.
+			def folders
+				[Dir.pwd, @settings.app_folder].uniq
+			end
+
 			# @returns [Boolean] Whether a Rails application is loaded.
 			def rails?
 				defined?(::Rails.application) && !::Rails.application.nil?
 			end
 
 			private
+
+			# Sidekiq prints its usage and exits when there is nothing to load, and says little of what it cannot read.
+			def parse
+				@cli.parse(@settings.arguments.dup)
+			rescue SystemExit => error
+				raise if error.success?
+
+				raise BootError.new("neither a Ruby file nor a Rails application: #{config[:require]}", hint: "point -r to one", error_class: "SystemExit")
+			rescue StandardError => error
+				raise BootError.new(error.message, hint: "check the options and the configuration file", error_class: error.class.name)
+			end
+
+			# A worker runs as many jobs at once as it has slots, and each may need a connection of its capsule's pool.
+			def widen
+				config.capsules.each_value { |capsule| capsule.concurrency = [capsule.concurrency, @plan.slots].max }
+			end
 
 			def lane
 				return @settings.lane unless @settings.lane == :auto
@@ -102,7 +124,8 @@ module Gokiq
 			# Connections must not be shared with the workers that are forked next.
 			def disconnect
 				::ActiveRecord::Base.connection_handler.clear_all_connections!(:all) if defined?(::ActiveRecord::Base)
-				config.capsules.each_value { |capsule| capsule.redis_pool.reload(&:close) if capsule.redis_pool.respond_to?(:reload) }
+				# Asking for a pool would make it; only those that the application has used are there.
+				[config, *config.capsules.each_value].each { |owner| owner.instance_variable_get(:@redis)&.reload(&:close) }
 			end
 
 			def describe

@@ -19,6 +19,12 @@ module Gokiq
 				@policy
 			end
 
+			# From here on a worker that cannot start is no reason to give up.
+			def start
+				super
+				@policy.served!
+			end
+
 			# Done before the fork, where the pages are still shared.
 			def warmup
 			end

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "errors"
+require_relative "failure"
 require_relative "monitor"
 require_relative "settings"
 
@@ -19,6 +20,7 @@ module Gokiq
 				@env = env
 				@monitor = Monitor.new(env["GOKIQ_MONITOR"])
 				@booted = false
+				@roots = [Dir.pwd]
 			end
 
 			# Run the services of a file until they are told to stop.
@@ -26,20 +28,24 @@ module Gokiq
 			def call(path)
 				settings = Settings.new(@env)
 				@verbose = settings.verbose?
+				@roots |= [settings.app_folder]
 				watch_parent(settings.parent_pid) if settings.parent_pid == Process.ppid
 				# The warm-up of the container's controller looks for a Gemfile of its own.
 				@env["BUNDLE_GEMFILE"] = "/dev/null" unless defined?(::Bundler) || @env.key?("BUNDLE_GEMFILE")
 				run(path)
 			rescue BootError => error
-				fail_boot(error.error_class, error.message, error, error.hint)
+				fail_boot(error)
 			rescue SystemExit => error
 				exit(0) if error.success? || @booted
-				fail_boot("SystemExit", "the app, or Sidekiq's own checks, called exit(#{error.status}) while it was loading", error, "read the lines above")
+				fail_boot(error, message: "the app, or Sidekiq's own checks, called exit(#{error.status}) while it was loading", hint: "read the lines above")
 			rescue LoadError => error
-				fail_boot(error.class.name, error.message, error, hint_for(error))
+				fail_boot(error, hint: hint_for(error))
+			rescue SignalException
+				raise
 			rescue Exception => error
-				raise if SignalException === error
-				fail_boot(error.class.name, error.message, error, nil)
+				# A worker has said why, if it could not start.
+				exit!(1) if @policy&.hopeless?
+				fail_boot(error)
 			end
 
 			private
@@ -54,7 +60,9 @@ module Gokiq
 				services.each(&:start)
 				@booted = true
 				patience_s = services.map(&:drain_s).max + MARGIN_S
-				Controller.new(services, configuration.container_policy.call, graceful_stop: patience_s).run
+				@policy = configuration.container_policy.call
+				Controller.new(services, @policy, graceful_stop: patience_s).run
+				exit!(1) if @policy.hopeless?
 			end
 
 			# An orchestrator that was killed cannot tell us to stop.
@@ -76,17 +84,16 @@ module Gokiq
 				# Somebody else's, or not empty.
 			end
 
-			def fail_boot(name, message, error, hint)
-				line = message.to_s.scrub.strip.lines.reject { |text| text.strip.empty? }.first(3).map(&:strip).join(" | ")
-				@monitor.call("boot_failed", error_class: name, message: line.byteslice(0, 2_000).scrub, at: origin(error), hint: hint)
-				warn(error.full_message(highlight: false)) if @verbose || !@monitor.listening?
-				exit!(1)
-			end
+			def fail_boot(error, **details)
+				details = Failure.new(error, roots: @roots).to_h.merge(details)
+				@monitor.call("boot_failed", **details)
 
-			# The first frame in the application's own code.
-			def origin(error)
-				frames = error.backtrace || []
-				frames.find { |frame| frame.start_with?(Dir.pwd) && !frame.include?("/gokiq/sidecar") }
+				if @verbose || !@monitor.listening?
+					warn(error.full_message(highlight: false))
+					warn("gokiq-sidecar: #{details[:hint]}") if details[:hint]
+				end
+
+				exit!(1)
 			end
 
 			def hint_for(error)

@@ -1,5 +1,8 @@
 # frozen_string_literal: true
 
+require_relative "errors"
+require_relative "frame"
+
 module Gokiq
 	module Sidecar
 		# What a run ended in, as an entry of RESULTS. See `docs/protocol.md` section 5.
@@ -23,10 +26,17 @@ module Gokiq
 			# The most bytes of an error message that travel; the retry payload carries the whole.
 			MESSAGE_BYTES = 1_000
 
+			# The largest payload that fits a frame together with everything around it.
+			PAYLOAD_BYTES = Frame::LIMIT_BYTES - 4_096
+
 			# An entry without texts.
 			# @returns [String] Binary.
 			def self.plain(number, status, counts, elapsed_us)
 				[number, status, counts, 0, 0, elapsed_us].pack(ENTRY)
+			end
+
+			# A result that no frame can hold.
+			class TooLarge < Error
 			end
 
 			# An entry with a score, a payload or an error.
@@ -35,6 +45,11 @@ module Gokiq
 			# @parameter error [Exception | Nil] What the job raised.
 			# @returns [String] Binary.
 			def self.detailed(number, status, counts, elapsed_us, score, payload, error)
+				if payload.bytesize > PAYLOAD_BYTES
+					error = TooLarge.new("the #{payload.bytesize} bytes that Sidekiq wants to store do not fit a frame")
+					return detailed(number, INTERNAL, counts, elapsed_us, 0.0, "", error)
+				end
+
 				name = cut(error_name(error))
 				message = cut(error_message(error))
 				detail = [score, payload.bytesize].pack("GN") << payload.b

@@ -10,7 +10,8 @@ module Gokiq
 			# @returns [Hash] See `docs/protocol.md` section 3.
 			def self.of(capsule)
 				options = capsule.config.instance_variable_get(:@redis_config) || {}
-				config = capsule.redis_pool.with(&:config)
+				# A client that is thrown away: the capsule makes its own pool when its first job asks for it.
+				config = ::Sidekiq::RedisConnection.create(options.merge(size: 1)).with(&:config)
 				address = sentinel?(config) ? sentinel(config, options) : server(config)
 				tls = options[:ssl_params] || {}
 
@@ -24,8 +25,15 @@ module Gokiq
 						ca_file: tls[:ca_file], cert_file: tls[:cert], key_file: tls[:key],
 					},
 					timeout: options[:timeout] || options[:network_timeout],
-					source: options[:url] || options[:host] || options[:path] ? "config" : "env",
+					**source(options),
 				).compact
+			end
+
+			# The variable is the one that Sidekiq reads, whether or not it is set.
+			def self.source(options)
+				return {source: "config"} if %i[url host path sentinels].any? { |key| options[key] }
+
+				{source: "env", variable: ENV["REDIS_PROVIDER"] || "REDIS_URL"}
 			end
 
 			# redis-client names a user even when none was given.
@@ -59,7 +67,7 @@ module Gokiq
 				password = options[:sentinel_password]
 				{sentinels: listed, name: config.name, sentinel_password: password.respond_to?(:call) ? password.call(nil) : password}
 			end
-			private_class_method :plain_user, :secret, :sentinel?, :server, :sentinel
+			private_class_method :source, :plain_user, :secret, :sentinel?, :server, :sentinel
 		end
 	end
 end

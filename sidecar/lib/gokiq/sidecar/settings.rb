@@ -63,6 +63,13 @@ module Gokiq
 				@arguments.include?("-v") || @arguments.include?("--verbose")
 			end
 
+			# @returns [String] Folder of what Sidekiq was asked to load.
+			def app_folder
+				named = @arguments.each_cons(2).filter_map { |flag, value| value if %w[-r --require].include?(flag) }.last
+				path = File.expand_path(named || ".")
+				File.directory?(path) ? path : File.dirname(path)
+			end
+
 			private
 
 			def presence(value)

@@ -3,6 +3,7 @@
 require "async"
 require "console"
 
+require_relative "failure"
 require_relative "lifecycle"
 require_relative "session"
 require_relative "state"
@@ -33,7 +34,7 @@ module Gokiq
 				@workload = Workload.new(application.plan, @state, priority: thread_priority(application.config))
 				@watchdog = Watchdog.new(monitor, @workload, on_orphan: method(:orphaned))
 				@session = nil
-				@parted = @left = @stuck = false
+				@greeted = @parted = @left = @stuck = false
 			end
 
 			# @attribute [Workload]
@@ -73,7 +74,7 @@ module Gokiq
 			def start
 				@signals = trap_signals
 				::Sidekiq::CLI.instance.launcher = Launcher.new(@state)
-				@lifecycle.startup
+				start_up
 				@task = Async(annotation: "gokiq worker") { work }
 				self
 			end
@@ -82,6 +83,7 @@ module Gokiq
 			# @parameter session [Session] Ours with it.
 			def greeted(session)
 				@workload.outbox = session.outbox
+				@greeted = true
 			end
 
 			# The orchestrator's heartbeat has reached Redis. Handlers may wait for it, frames must not wait for them.
@@ -97,11 +99,11 @@ module Gokiq
 				end
 			end
 
-			# No new job will come; running ones may stop at their next chance.
+			# No new job will come; running ones may stop at their next chance. Handlers may wait, frames must not wait for them.
 			def quiet
 				@state.quiet!
-				@lifecycle.quiet
 				@workload.interrupt_all
+				Async(transient: true, annotation: "gokiq quiet") { @lifecycle.quiet }
 			end
 
 			# Let running jobs end, then leave. Asking again changes nothing.
@@ -114,6 +116,15 @@ module Gokiq
 			end
 
 			private
+
+			# Sidekiq ends the process when a handler raises. So does this worker; its root judges whether to go on.
+			def start_up
+				@lifecycle.startup
+			rescue Exception => error
+				@monitor.call("boot_failed", **Failure.new(error, "a startup handler: ", roots: @application.folders).to_h)
+				$stdout.flush
+				exit!(Failure::STATUS)
+			end
 
 			# Sidekiq 7 has no setting for it and leaves its threads as they are.
 			def thread_priority(config)
@@ -134,7 +145,8 @@ module Gokiq
 				@session = Session.new(socket, self)
 				@session.run
 				@session = nil
-				lost unless @parted
+				# One that has not even answered HELLO was no orchestrator, or it has changed its mind.
+				lost if @greeted && !@parted
 			rescue SystemCallError, IOError => error
 				raise unless @state.leaving?
 				Console.debug(self, error)
@@ -148,12 +160,13 @@ module Gokiq
 				leave("the orchestrator is gone")
 			end
 
+			# The grace counts from here, however long the application's handlers take.
 			def finish(grace_s)
 				@session&.leave
-				@lifecycle.shutdown
 				@state.quiet!
 				@workload.refuse_waiting
 				@workload.interrupt_all
+				events = Async(annotation: "gokiq shutdown") { @lifecycle.shutdown }
 
 				unless @workload.wait(grace_s)
 					@workload.shut_down
@@ -162,7 +175,15 @@ module Gokiq
 
 				@parted = true
 				@session&.goodbye
+				attend(events)
 				leave("drained")
+			end
+
+			# Sidekiq waits for its handlers as long as it takes; here they hold up a worker's end for so long at most.
+			def attend(events)
+				Async::Task.current.with_timeout(ENSURE_S) { events.wait }
+			rescue Async::TimeoutError
+				@application.config.logger.warn { "gokiq: a quiet or shutdown handler takes longer than #{ENSURE_S} s, the worker ends without it" }
 			end
 
 			# Exit: `at_exit` blocks run, unless a job is stuck; neither holds it up for long.

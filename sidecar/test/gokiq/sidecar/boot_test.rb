@@ -32,6 +32,48 @@ class BootTest < Minitest::Test
 		failure = assert_boot_fails(launch(app: app("\nraise ArgumentError, 'no key'")))
 
 		assert_equal ["ArgumentError", "no key"], failure.values_at("error_class", "message")
+		assert_match(%r{\A#{@folder}/app\.rb:2:in }, failure["at"])
+	end
+
+	def test_message_of_many_lines
+		failure = assert_boot_fails(launch(app: app("raise \"one\\n\\n two\\nthree\\nfour\"")))
+
+		assert_equal "one | two | three", failure["message"]
+	end
+
+	def test_error_in_the_options
+		{
+			%w[-c abc] => /abc/,
+			%w[-c 0] => /concurrency/,
+			%w[--nope] => /--nope/,
+			["-C", File.join(@folder, "none.yml")] => /none\.yml/,
+			["-C", File.join(@folder, "bad.yml")] => /did not find/,
+		}.each do |options, pattern|
+			File.write(File.join(@folder, "bad.yml"), "a: [1\nb: {")
+			arguments = JSON.generate(["-r", app(""), *options])
+			failure = assert_boot_fails(launch(env: {"GOKIQ_SIDEKIQ_ARGS" => arguments}))
+
+			assert_match pattern, failure["message"]
+			assert_match(/options/, failure["hint"])
+			assert_nil failure["at"]
+		end
+	end
+
+	def test_startup_handler_that_raises
+		root = launch(app: app("require 'sidekiq'\nSidekiq.configure_server { |c| c.on(:startup) { raise 'no licence' } }"), workers: 2)
+		failure = root.event("boot_failed")
+
+		assert_equal ["RuntimeError", "a startup handler: no licence"], failure.values_at("error_class", "message")
+		assert_match(/app\.rb:2/, failure["at"])
+		assert_equal 1, root.await_exit
+	end
+
+	def test_gem_that_is_missing
+		FileUtils.mkdir_p(File.join(@folder, "async"))
+		File.write(File.join(@folder, "async/service.rb"), "raise LoadError.new('cannot load such file -- async/service').tap { |error| error.define_singleton_method(:path) { 'async/service' } }")
+		failure = assert_boot_fails(launch(env: {"RUBYLIB" => [@folder, ENV["RUBYLIB"]].compact.join(":")}))
+
+		assert_match(/bundle add gokiq-sidecar/, failure["hint"])
 	end
 
 	def test_syntax_error_in_the_app
@@ -39,6 +81,7 @@ class BootTest < Minitest::Test
 
 		assert_equal "SyntaxError", failure["error_class"]
 		assert_match(/app\.rb/, failure["message"])
+		assert_match(/app\.rb:\d\z/, failure["at"])
 	end
 
 	def test_exit_in_the_app
@@ -48,7 +91,8 @@ class BootTest < Minitest::Test
 	def test_app_that_is_not_there
 		failure = assert_boot_fails(launch(app: File.join(@folder, "nope.rb")))
 
-		assert_equal "SystemExit", failure["error_class"]
+		assert_match(/nope\.rb/, failure["message"])
+		assert_match(/-r/, failure["hint"])
 	end
 
 	def test_missing_library

@@ -82,6 +82,34 @@ class FiberLaneTest < Minitest::Test
 		assert_equal %i[shutdown ok ok], results.map(&:status)
 	end
 
+	def test_shut_down_of_a_job_that_waits_in_an_enumerator
+		InlineJobs::Call.body = ->(_) { Enumerator.new { |yielder| sleep(30) && yielder << 1 }.next }
+		results = work(call_payload(0)) do |workload|
+			sleep(0.001) until running(workload) == 1
+			workload.shut_down
+		end
+
+		assert_equal :shutdown, results[0].status
+	end
+
+	def test_shut_down_of_a_job_that_waits_for_its_tasks
+		stopped = false
+		InlineJobs::Call.body = lambda do |_|
+			Async do
+				sleep(30)
+			ensure
+				stopped = true
+			end
+		end
+		results = work(call_payload(0)) do |workload|
+			sleep(0.001) until running(workload) == 1
+			workload.shut_down
+		end
+
+		assert_equal :shutdown, results[0].status
+		assert stopped
+	end
+
 	def test_interrupt_turns_the_question_true
 		InlineJobs::Call.body = ->(_) { sleep(0.001) until _context.stopping? }
 		results = work(call_payload(0)) do |workload|

@@ -262,6 +262,18 @@ class OutcomeTest < Minitest::Test
 		assert_equal [3, 0, 1, 0, 3, 1], results.map(&:counts)
 	end
 
+	def test_what_no_frame_can_hold
+		limit = Gokiq::Sidecar::Outcome::PAYLOAD_BYTES
+		entry = ->(bytes) { Gokiq::Sidecar::Outcome.detailed(1, 1, 3, 9, 1.0, "x" * bytes, ArgumentError.new("y" * 5_000)) }
+		fits = entry.call(limit)
+		result = Wire.results(entry.call(limit + 1)).fetch(0)
+
+		assert_operator fits.bytesize, :<=, Gokiq::Sidecar::Frame::LIMIT_BYTES
+		assert_outcome :internal, 3, result
+		assert_match(/do not fit/, result.error_message)
+		assert_empty result.payload
+	end
+
 	def test_no_work_is_left_in_the_state
 		work(Peer.payload("InlineJobs::Plain"), Peer.payload("InlineJobs::Raise"), "2")
 

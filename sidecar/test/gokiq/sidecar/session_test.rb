@@ -26,6 +26,24 @@ class SessionTest < Minitest::Test
 		assert_equal "server true", root.notes.first
 	end
 
+	def test_every_slot_may_have_a_connection
+		root = start
+		peer = root.greet
+		peer.jobs(1 => ["PoolJob"])
+		peer.results(1)
+
+		assert_equal 5, peer.hello["sidekiq"]["capsules"].fetch(0)["concurrency"]
+		assert_includes root.notes, "pool of 50"
+	end
+
+	def test_redis_of_the_environment
+		root = start(env: {"REDIS_URL" => nil, "REDIS_PROVIDER" => "OWN_REDIS", "OWN_REDIS" => "rediss://:secret@redis.test:7000/3"})
+		redis = root.connect.await_hello["redis"]
+
+		assert_equal ["redis.test", 7000, 3, true, "secret"], redis.values_at("host", "port", "db", "ssl", "password")
+		assert_equal %w[env OWN_REDIS], redis.values_at("source", "variable")
+	end
+
 	def test_results
 		root = start
 		peer = root.greet

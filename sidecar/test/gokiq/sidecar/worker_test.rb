@@ -137,6 +137,39 @@ class WorkerTest < Minitest::Test
 		assert_equal :ok, standby.results(2).fetch(2).status
 	end
 
+	def test_a_caller_that_does_not_answer_costs_nothing
+		root = start
+		caller = root.connect
+		pid = caller.await_hello["pid"]
+		caller.close
+		refused = root.connect
+		assert_equal pid, refused.await_hello["pid"]
+		refused.send(:ERROR, JSON.generate(reason: "no common protocol version"))
+		refused.await_close
+
+		peer = root.greet
+		assert_equal pid, peer.hello["pid"]
+		peer.jobs(1 => ["NoteJob", "a"])
+		assert_equal :ok, peer.results(1).fetch(1).status
+	end
+
+	def test_grace_counts_while_a_handler_waits
+		root = start(app: File.expand_path("../../support/slow_events_app.rb", __dir__))
+		peer = root.greet
+		peer.jobs(1 => ["PatientJob", "a"], 2 => ["SleepJob", "b", 30])
+		root.note("a started")
+		root.note("b started")
+		began = Wait.now
+		drain(peer, 0.2)
+
+		assert_equal %i[ok shutdown], peer.results(1, 2).values_at(1, 2).map(&:status)
+		peer.expect(:GOODBYE)
+		assert_operator Wait.now - began, :<, 0.9
+		refute_includes root.notes, "quiet over"
+		assert_gone(peer.hello["pid"])
+		assert_includes root.notes, "quiet over"
+	end
+
 	def test_exit_without_ensure_in_a_job
 		root = start(app: File.expand_path("../../support/exiting_app.rb", __dir__))
 		peer = root.greet

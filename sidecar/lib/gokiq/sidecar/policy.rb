@@ -1,0 +1,63 @@
+# frozen_string_literal: true
+
+require "async/container/policy"
+
+require_relative "failure"
+
+module Gokiq
+	module Sidecar
+		# What the root does about workers that end. One that crashes is replaced at once, for as long as the orchestrator
+		# wants it. Many crashes in a short time are replaced more slowly. Only an application whose `startup` handlers
+		# raise before any worker has served ends the root, as it ends Sidekiq.
+		class Policy < Async::Container::Policy
+			# Crashes within the window that are replaced at once.
+			BURST = 20
+
+			# Seconds of the window.
+			WINDOW_S = 10.0
+
+			# Seconds before each further replacement.
+			PAUSE_S = 0.25
+
+			def initialize
+				super
+
+				@crashes = []
+				@served = @hopeless = false
+			end
+
+			# @returns [Boolean] Whether no worker could start.
+			def hopeless?
+				@hopeless
+			end
+
+			# All workers of a generation have started.
+			def served!
+				@served = true
+			end
+
+			# A worker has ended.
+			def child_exit(container, _child, status, **)
+				return @served = true if success?(status)
+				return if container.stopping?
+				return give_up(container) if status&.exitstatus == Failure::STATUS && !@served && container.state.none? { |_, state| state[:ready] }
+
+				pace
+			end
+
+			private
+
+			def give_up(container)
+				@hopeless = true
+				container.stop(false)
+			end
+
+			def pace
+				now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+				@crashes.shift while @crashes.first && @crashes.first < now - WINDOW_S
+				@crashes << now
+				sleep(PAUSE_S) if @crashes.size > BURST
+			end
+		end
+	end
+end
