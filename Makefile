@@ -3,7 +3,7 @@
 WORKLOAD ?= noop
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test lint bench wheel clean help
+.PHONY: setup demo test compat lint bench wheel clean help
 
 setup: ## Make Ruby, Redis and the virtual environment under .dev/
 	@script/setup
@@ -13,6 +13,9 @@ demo: setup ## Show gokiq at work beside a small Rails application
 
 test: setup ## Run the static checks and the tests of both languages
 	@script/test
+
+compat: setup ## Check Sidekiq's 105 rules, for 8.1 and 7.3; a table, and tmp/compat.json
+	@script/compat
 
 lint: setup ## Run the static checks alone
 	@script/lint

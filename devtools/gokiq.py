@@ -116,8 +116,11 @@ class Sidekiq(Server):
         log: Path,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        ruby: Path | None = None,
     ) -> None:
-        command: list[str | Path] = [find_program("ruby"), gem_program("sidekiq"), *args]
+        self._ruby = ruby or find_program("ruby")
+        program = gem_program("sidekiq", ruby=self._ruby)
+        command: list[str | Path] = [self._ruby, program, *args]
         super().__init__("sidekiq", command, redis=redis, log=log, env=env, cwd=cwd)
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> ServerInfo:
@@ -129,7 +132,7 @@ class Sidekiq(Server):
             what="it had registered in Redis",
         )
         ruby, sidekiq = ruby_eval(
-            'require "sidekiq"; puts RUBY_VERSION, Sidekiq::VERSION'
+            'require "sidekiq"; puts RUBY_VERSION, Sidekiq::VERSION', ruby=self._ruby
         ).splitlines()
         return ServerInfo(
             workers=1, slots=0, lane="thread", ruby=ruby, sidekiq=sidekiq, falcon=None

@@ -26,9 +26,9 @@ def ruby_script(
     return Child(argv, log=log, env=env, cwd=ROOT, takes_input=takes_input, name=script.name)
 
 
-def ruby_eval(code: str) -> str:
+def ruby_eval(code: str, *, ruby: Path | None = None) -> str:
     """What `ruby -e code` prints, without the blanks around it. Raises DevError when it fails."""
-    ruby = find_program("ruby")
+    ruby = ruby or find_program("ruby")
     try:
         done = subprocess.run(  # noqa: S603 - running Ruby is what this is for
             [str(ruby), "-e", code],
@@ -46,6 +46,6 @@ def ruby_eval(code: str) -> str:
     return done.stdout.strip()
 
 
-def gem_program(gem: str, name: str | None = None) -> Path:
+def gem_program(gem: str, name: str | None = None, *, ruby: Path | None = None) -> Path:
     """Path of the program `name` (default: the gem's name) in `gem`, to run as `ruby PATH`."""
-    return Path(ruby_eval(f"puts Gem.bin_path({gem!r}, {name or gem!r})"))
+    return Path(ruby_eval(f"puts Gem.bin_path({gem!r}, {name or gem!r})", ruby=ruby))
