@@ -24,7 +24,7 @@ Judge = Callable[["NullWorker", list[Entry]], Iterable[Outcome]]
 
 _FROM_ORCHESTRATOR = frozenset(
     {core.WELCOME, core.BATCH, core.INTERRUPT, core.QUIET, core.DRAIN, core.PING, core.ERROR}
-    | {core.BEAT}
+    | {core.BEAT, core.PROMOTE}
 )
 
 

@@ -14,6 +14,8 @@ PONG: Final = 10
 GOODBYE: Final = 11
 ERROR: Final = 12
 BEAT: Final = 13
+PROMOTE: Final = 14
+PROMOTED: Final = 15
 
 OK: Final = 0
 RETRY: Final = 1

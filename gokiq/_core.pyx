@@ -47,6 +47,8 @@ cpdef enum:
     GOODBYE = 11
     ERROR = 12
     BEAT = 13
+    PROMOTE = 14
+    PROMOTED = 15
 
 cpdef enum:
     OK = 0
@@ -308,7 +310,7 @@ cdef class FrameReader:
                 "check that both sides run the same version of gokiq"
             )
         if kind <= LAST_REQUIRED_TYPE and not self._allowed[kind]:
-            if HELLO <= kind <= BEAT:
+            if HELLO <= kind <= PROMOTED:
                 raise ProtocolError(
                     f"frame type {kind} is not allowed in this direction; "
                     "check what is connected to the socket"

@@ -22,6 +22,8 @@ PONG: Final = 10
 GOODBYE: Final = 11
 ERROR: Final = 12
 BEAT: Final = 13
+PROMOTE: Final = 14
+PROMOTED: Final = 15
 
 OK: Final = 0
 RETRY: Final = 1
@@ -133,7 +135,7 @@ class FrameReader:
             )
         if kind > _LAST_REQUIRED_TYPE or kind in self._allowed:
             return
-        if HELLO <= kind <= BEAT:
+        if HELLO <= kind <= PROMOTED:
             raise ProtocolError(
                 f"frame type {kind} is not allowed in this direction; "
                 "check what is connected to the socket"

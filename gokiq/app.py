@@ -79,6 +79,8 @@ class AppInfo:
     dead_timeout_s: int
     poll_interval_average_s: float | None
     average_poll_interval_s: float
+    #: Whether the app's Sidekiq client does no more to a due job than fill in Sidekiq's defaults.
+    has_stock_client: bool = True
 
     @property
     def sidekiq(self) -> str:
@@ -153,6 +155,7 @@ def _app_info(hello: dict[str, Any]) -> AppInfo:
         dead_timeout_s=int(sidekiq["dead_timeout_in_seconds"]),
         poll_interval_average_s=None if average is None else float(average),
         average_poll_interval_s=float(sidekiq["average_scheduled_poll_interval"]),
+        has_stock_client=hello.get("client") != "app",
     )
 
 

@@ -25,6 +25,7 @@ from gokiq.core import (
     Outcome,
 )
 from gokiq.errors import ReplyError
+from gokiq.promotion import Fate, Push
 from gokiq.redis_link import Arg, RedisLink
 
 #: Hash identity -> JSON of every owner that may hold claims.
@@ -147,6 +148,20 @@ class Taken:
     unwritten: frozenset[int]
     first_number: int
     claims: list[tuple[int, list[bytes]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A member of `retry` or `schedule`, and where it goes (not KEEP)."""
+
+    member: bytes
+    push: Push
+
+    def argv(self) -> tuple[Arg, ...]:
+        """The four arguments of lua/promote.lua."""
+        push = self.push
+        where: Arg = push.queue if push.fate is Fate.ENQUEUE else push.score
+        return self.member, push.fate.value, where, push.payload
 
 
 class Broker:
@@ -319,19 +334,19 @@ class Broker:
         await self.link.pipeline([("HDEL", OWNERS, identity), ("DEL", lease_key(identity))])
         return moved_in_all
 
-    async def due(self, key: str) -> tuple[float, list[bytes]]:
+    async def due(self, key: str, lease_s: int = 0) -> tuple[float, list[bytes]]:
         """Redis's time in epoch seconds, and up to PROMOTE_CHUNK due members of `retry` or
-        `schedule`.
+        `schedule`, which with a lease are not due again for so many seconds.
         """
-        now, members = await self._due(self.link, (key,), (PROMOTE_CHUNK,))
+        now, members = await self._due(self.link, (key,), (PROMOTE_CHUNK, lease_s))
         return float(now), members
 
-    async def promote(self, key: str, moves: Sequence[tuple[bytes, str, bytes]]) -> int:
-        """Move due members `(member, queue, payload to enqueue)`; an empty queue sends the member
-        to `dead`.
+    async def promote(self, key: str, moves: Sequence[Move]) -> int:
+        """Move members of `retry` or `schedule` to where they go; returns how many were still
+        there.
         """
-        argv: list[Arg] = [part for move in moves for part in move]
-        return int(await self._promote(self.link, (key, "queues", "dead"), argv))
+        argv: list[Arg] = [part for move in moves for part in move.argv()]
+        return int(await self._promote(self.link, (key, "queues", "dead", "schedule"), argv))
 
 
 def _str(value: bytes | str) -> str:

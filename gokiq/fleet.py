@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from gokiq.core import Job, Outcome
+from gokiq.errors import ExecutorUnavailable
 from gokiq.log import get_logger
+from gokiq.promotion import Push
 from gokiq.sidecar import State, WorkerLink
 
 log = get_logger("fleet")
@@ -79,6 +81,15 @@ class Fleet:
                 worker.send(jobs[at : at + share])
                 at += share
         return jobs[at:]
+
+    async def client_push(self, members: list[bytes]) -> list[Push]:
+        """Ask the least busy worker what the app's own client makes of due members. Raises
+        ExecutorUnavailable when there is none, or it dies meanwhile.
+        """
+        ready = [worker for worker in self.workers if worker.state is State.READY]
+        if not ready:
+            raise ExecutorUnavailable("no worker is ready")
+        return await min(ready, key=lambda worker: len(worker.open)).promote(members)
 
     async def run(self) -> None:
         """Keep one standby connection as long as the sidecar lives. Runs until cancelled."""

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from gokiq.app import AppInfo
-from gokiq.broker import Broker
-from gokiq.errors import ConnectionLost, PayloadError, ReplyError
+from gokiq.broker import Broker, Move
+from gokiq.core import MAX_BODY_BYTES
+from gokiq.errors import ConnectionLost, ExecutorUnavailable, PayloadError, ReplyError
+from gokiq.job import describe
 from gokiq.log import get_logger
-from gokiq.payload import quote, scan, splice, text
+from gokiq.promotion import Fate, Push, needs_client, promoted
 
 log = get_logger("poller")
 
-_FIELDS = ("queue", "retry", "jid", "created_at")
+#: How long a member that a worker judges is hidden from everyone else, seconds. One whose client
+#: middleware raised comes up again after that.
+LEASE_S = 60
+#: Members of more bytes than this do not travel to a worker together.
+GROUP_BYTES = 8_388_608
+
+#: Asks a worker's Sidekiq client about members, in their order. Raises ExecutorUnavailable.
+ClientPush = Callable[[list[bytes]], Awaitable[list[Push]]]
 
 
 class Poller:
@@ -24,49 +33,112 @@ class Poller:
     """
 
     def __init__(
-        self, broker: Broker, app: AppInfo, rng: random.Random, on_promoted: Callable[[], None]
+        self,
+        broker: Broker,
+        app: AppInfo,
+        rng: random.Random,
+        on_promoted: Callable[[], None],
+        client_push: ClientPush,
     ) -> None:
         self._broker = broker
         self._app = app
         self._rng = rng
         self._on_promoted = on_promoted
+        self._client_push = client_push
+        self._quiet = asyncio.Event()
+
+    def quiet(self) -> None:
+        """Promote no more than what is under way."""
+        self._quiet.set()
 
     async def run(self) -> None:
-        """Runs until cancelled."""
-        await asyncio.sleep(self._rng.random() * min(self._app.average_poll_interval_s, 1.0))
-        while True:
+        """Runs until it is quiet, or cancelled."""
+        await self._pause(self._rng.random() * min(self._app.average_poll_interval_s, 1.0))
+        while not self._quiet.is_set():
             try:
                 await self.promote_due()
                 pause_s = await self._interval()
-            except (ConnectionLost, ReplyError) as error:
+            except (ConnectionLost, ExecutorUnavailable) as error:
                 log.debug("Cannot promote due jobs now: %s", error)
                 pause_s = self._app.average_poll_interval_s
-            await asyncio.sleep(pause_s)
+            except ReplyError as error:
+                pause_s = self._app.average_poll_interval_s
+                log.error(
+                    "Redis refused to move due jobs, they wait; trying again in %g s: %s",
+                    pause_s,
+                    error,
+                )
+            await self._pause(pause_s)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._quiet.wait()
 
     async def promote_due(self) -> int:
         """Promote everything that is due; returns how many members moved."""
         moved_in_all = 0
+        # A member that waits for a worker's answer must not be another process's meanwhile.
+        lease_s = 0 if self._app.has_stock_client else LEASE_S
         for key in ("retry", "schedule"):
-            while True:
-                now, members = await self._broker.due(key)
+            while not self._quiet.is_set():
+                now, members = await self._broker.due(key, lease_s)
                 if not members:
                     break
-                moves = [self._move(key, member, now) for member in members]
+                moves = await self._moves(key, members, now)
+                if not moves:
+                    break
                 moved_in_all += await self._broker.promote(key, moves)
                 self._on_promoted()
         return moved_in_all
 
-    def _move(self, key: str, member: bytes, now: float) -> tuple[bytes, str, bytes]:
-        try:
-            queue, payload = promoted(member, now=now, uses_ms=self._app.uses_ms)
-        except PayloadError as error:
-            log.error(
-                "A member of %s is no JSON object and goes to the dead set unchanged: %s",
-                key,
-                error,
-            )
-            return member, "", repr(now).encode()
-        return member, queue, payload
+    async def _moves(self, key: str, members: list[bytes], now: float) -> list[Move]:
+        moves: list[Move] = []
+        for_client: list[bytes] = []
+        for member in members:
+            try:
+                if self._must_ask(member):
+                    for_client.append(member)
+                else:
+                    push = promoted(member, now=now, uses_ms=self._app.uses_ms)
+                    moves.append(Move(member, push))
+            except PayloadError as error:
+                moves.append(self._bury(key, member, str(error), now))
+        for group in _groups(for_client):
+            for member, push in zip(group, await self._client_push(group), strict=True):
+                if push.fate is Fate.DEAD:
+                    reason = push.payload.decode("utf-8", "replace")
+                    moves.append(self._bury(key, member, reason, now))
+                elif push.fate is Fate.KEEP:
+                    self._report(key, member, push)
+                else:
+                    moves.append(Move(member, push))
+        return moves
+
+    def _must_ask(self, member: bytes) -> bool:
+        asks = needs_client(member)
+        if len(member) > MAX_BODY_BYTES // 2:
+            return False  # no frame carries it there and back; it cannot be run either
+        return asks or not self._app.has_stock_client
+
+    def _bury(self, key: str, member: bytes, reason: str, now: float) -> Move:
+        log.error(
+            "A member of %s is no job and goes to the dead set unchanged, to be looked at: %s",
+            key,
+            reason,
+        )
+        return Move(member, Push(Fate.DEAD, score=now))
+
+    def _report(self, key: str, member: bytes, push: Push) -> None:
+        jid, job_class = describe(member)
+        log.error(
+            "jid=%s class=%s stays in %s for %d s more: the app's client middleware raised %s",
+            jid,
+            job_class,
+            key,
+            LEASE_S,
+            push.payload.decode("utf-8", "replace"),
+        )
 
     async def _interval(self) -> float:
         """Seconds until the next look. Source: sidekiq lib/sidekiq/scheduled.rb,
@@ -78,25 +150,15 @@ class Poller:
         return average * chance + average / 2 if processes < 10 else 2 * average * chance
 
 
-def promoted(member: bytes, *, now: float, uses_ms: bool) -> tuple[str, bytes]:
-    """Queue and payload with which a due member is enqueued: a fresh `enqueued_at`, and Sidekiq's
-    defaults where it has none.
-
-    `now` is epoch seconds. All other bytes stay as they are. Raises PayloadError when the member is
-    no JSON object.
-    """
-    queue, retry, jid, created_at = scan(member, _FIELDS)
-    stamp = str(int(now * 1000)).encode() if uses_ms else repr(now).encode()
-    edits: dict[str, bytes] = {}
-    name = text(queue)
-    if not name:
-        name = "default"
-        edits["queue"] = b'"default"'
-    if retry is None:
-        edits["retry"] = b"true"
-    if jid is None:
-        edits["jid"] = quote(secrets.token_hex(12))
-    if created_at is None:
-        edits["created_at"] = stamp
-    edits["enqueued_at"] = stamp
-    return name, splice(member, edits)
+def _groups(members: list[bytes]) -> Iterator[list[bytes]]:
+    """Cut where a group's bytes would go beyond GROUP_BYTES."""
+    group: list[bytes] = []
+    size = 0
+    for member in members:
+        if group and size + len(member) > GROUP_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(member)
+        size += len(member)
+    if group:
+        yield group

@@ -138,7 +138,7 @@ class Runner:
             on_beat=self._fleet.beat,
         )
         heartbeat = Heartbeat(broker, app, self._identity, sources)
-        poller = Poller(broker, app, self._rng, dispatcher.poke)
+        poller = Poller(broker, app, self._rng, dispatcher.poke, self._fleet.client_push)
         waker = Waker(self._link(app, "wake"), dispatcher)
         try:
             await reaper.first()
@@ -152,9 +152,8 @@ class Runner:
         self._fleet.welcome_all(self._identity.name, routes)
 
         async with asyncio.TaskGroup() as tasks:
-            polling = tasks.create_task(poller.run(), name="poller")
             running = [
-                polling,
+                tasks.create_task(poller.run(), name="poller"),
                 tasks.create_task(dispatcher.run(), name="dispatcher"),
                 tasks.create_task(heartbeat.run(), name="heartbeat"),
                 tasks.create_task(reaper.run(), name="reaper"),
@@ -166,7 +165,7 @@ class Runner:
                 if not self._is_quiet:
                     log.info("Quiet: claiming no more jobs")
                     self._is_quiet = True
-                    polling.cancel()
+                    poller.quiet()
                     dispatcher.quiet()
                     heartbeat.beat_soon()
                     for worker in self._fleet.workers:

@@ -16,13 +16,15 @@ from typing import Any, Protocol
 from gokiq import core
 from gokiq.app import parse_hello
 from gokiq.core import Job, Outcome
-from gokiq.errors import ProtocolError
+from gokiq.errors import ExecutorUnavailable, ProtocolError
 from gokiq.log import get_logger
+from gokiq.promotion import Push, decode_promoted, encode_promote
 
 log = get_logger("sidecar")
 
 _FROM_WORKER = frozenset(
     {core.HELLO, core.READY, core.RESULTS, core.DRAIN, core.PONG, core.GOODBYE, core.ERROR}
+    | {core.PROMOTED}
 )
 _PEERCRED = struct.Struct("3i")  # pid, uid, gid
 _WIRE_SECONDS = struct.Struct(">d")
@@ -72,6 +74,8 @@ class WorkerLink(asyncio.Protocol):
         self.credit = 0
         self.pid = 0
         self.last_pong = 0
+        self._promotions: dict[int, tuple[int, asyncio.Future[list[Push]]]] = {}
+        self._promotion_count = 0
 
     @property
     def room(self) -> int:
@@ -120,6 +124,20 @@ class WorkerLink(asyncio.Protocol):
         """Ask the reactor for a sign of life; `last_pong` becomes `token`."""
         self._write(core.encode_frame(core.PING, _U64.pack(token)))
 
+    async def promote(self, members: Sequence[bytes]) -> list[Push]:
+        """What the app's own client makes of due members, in their order. Raises
+        ExecutorUnavailable when the worker is gone before it has answered.
+        """
+        self._promotion_count += 1
+        token = self._promotion_count & 0xFFFFFFFF
+        answer: asyncio.Future[list[Push]] = asyncio.get_running_loop().create_future()
+        self._promotions[token] = (len(members), answer)
+        self._write(core.encode_frame(core.PROMOTE, encode_promote(token, members)))
+        try:
+            return await answer
+        finally:
+            self._promotions.pop(token, None)
+
     def close(self, reason: str = "") -> None:
         """Close at once; jobs still open are handed to the listener as orphans."""
         self._reason = reason
@@ -156,6 +174,9 @@ class WorkerLink(asyncio.Protocol):
                 f"the worker died inside a frame, {self._reader.buffered} bytes of it came"
             )
         self.state = State.CLOSED
+        for _, answer in self._promotions.values():
+            if not answer.done():
+                answer.set_exception(ExecutorUnavailable(f"worker {self.pid} is gone"))
         orphans, self.open = list(self.open.values()), {}
         self._listener.lost(self, orphans, "" if left_cleanly else self._reason)
 
@@ -172,6 +193,8 @@ class WorkerLink(asyncio.Protocol):
         elif kind == core.DRAIN and self.is_live:
             self.state = State.DRAINING
             self._listener.ready(self)
+        elif kind == core.PROMOTED:
+            self._promoted(body)
         elif kind == core.PONG:
             self.last_pong = _exactly(_U64, body, "PONG")
         elif kind == core.GOODBYE:
@@ -202,6 +225,15 @@ class WorkerLink(asyncio.Protocol):
             raise ProtocolError(
                 f"a result for job number {stranger}, which is not out on this connection"
             )
+
+    def _promoted(self, body: bytes) -> None:
+        token, pushes = decode_promoted(body)
+        count, answer = self._promotions.get(token, (0, None))
+        if answer is None or answer.done():
+            return  # whoever asked has been cancelled
+        if len(pushes) != count:
+            raise ProtocolError(f"PROMOTED has {len(pushes)} entries, {count} were asked for")
+        answer.set_result(pushes)
 
     def _refuse(self, reason: str) -> None:
         log.error("Worker %d broke the protocol, closing its connection: %s", self.pid, reason)

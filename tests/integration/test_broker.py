@@ -11,8 +11,10 @@ import redis
 
 from devtools.redis_server import RedisServer
 from gokiq.app import RedisAddress
-from gokiq.broker import Broker, Settlement, claims_key, lease_key
+from gokiq.broker import Broker, Move, Settlement, claims_key, lease_key
 from gokiq.core import DEAD, DISCARDED, INTERNAL, OK, REFUSED, RETRY, SHUTDOWN, Outcome
+from gokiq.errors import ReplyError
+from gokiq.promotion import Fate, Push
 from gokiq.redis_link import RedisLink
 
 ME = "host:1:aaaaaaaaaaaa"
@@ -351,7 +353,10 @@ def test_promotion_moves_each_member_once_and_registers_its_queue(
 
     async def scene(broker: Broker) -> Any:
         now, members = await broker.due("schedule")
-        moves = [(member, "mail", b"payload-" + member) for member in members]
+        moves = [
+            Move(member, Push(Fate.ENQUEUE, queue="mail", payload=b"payload-" + member))
+            for member in members
+        ]
         return now, [await broker.promote("schedule", moves) for _ in range(2)]
 
     now, moved = play(scene)
@@ -361,3 +366,57 @@ def test_promotion_moves_each_member_once_and_registers_its_queue(
     assert client.lrange("queue:mail", 0, -1) == [b"payload-m2", b"payload-m1"]
     assert client.smembers("queues") == {b"mail"}
     assert client.zrange("schedule", 0, -1) == [b"later"]
+
+
+def test_due_members_with_a_lease_are_nobody_elses_until_it_ends(
+    play: Any, client: redis.Redis
+) -> None:
+    client.zadd("retry", {"m1": 1.0, "m2": 2.0})
+
+    async def scene(broker: Broker) -> Any:
+        now, members = await broker.due("retry", 60)
+        return now, members, (await broker.due("retry"))[1]
+
+    now, leased, due = play(scene)
+
+    assert (leased, due) == ([b"m1", b"m2"], [])
+    assert client.zscore("retry", "m1") == pytest.approx(now + 60, abs=0.001)
+    assert client.zscore("retry", "m2") == pytest.approx(now + 60, abs=0.001)
+
+
+def test_what_a_client_has_decided_is_done_to_each_member(play: Any, client: redis.Redis) -> None:
+    client.zadd("schedule", {"dropped": 1.0, "later": 1.0, "moved": 1.0, "bad": 1.0, "same": 1.0})
+
+    async def scene(broker: Broker) -> Any:
+        moves = [
+            Move(b"dropped", Push(Fate.DROP)),
+            Move(b"later", Push(Fate.SCHEDULE, score=5e9, payload=b"later again")),
+            Move(b"same", Push(Fate.SCHEDULE, score=6e9, payload=b"same")),
+            Move(b"bad", Push(Fate.DEAD, score=7.0, payload=b"why")),
+        ]
+        return await broker.promote("schedule", moves)
+
+    assert play(scene) == 4
+    assert client.zrange("schedule", 0, -1, withscores=True) == [
+        (b"moved", 1.0),
+        (b"later again", 5e9),
+        (b"same", 6e9),
+    ]
+    assert client.zrange("dead", 0, -1, withscores=True) == [(b"bad", 7.0)]
+
+
+def test_a_member_stays_when_redis_has_no_room_for_its_job(play: Any, client: redis.Redis) -> None:
+    client.zadd("retry", {"m": 1.0})
+
+    async def scene(broker: Broker) -> Any:
+        client.config_set("maxmemory", "1")
+        with pytest.raises(ReplyError, match="maxmemory"):
+            await broker.promote("retry", [Move(b"m", Push(Fate.ENQUEUE, "q", payload=b"p"))])
+
+    try:
+        play(scene)
+    finally:
+        client.config_set("maxmemory", "0")
+
+    assert client.zrange("retry", 0, -1) == [b"m"]
+    assert not client.exists("queue:q")

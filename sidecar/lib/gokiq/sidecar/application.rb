@@ -4,6 +4,7 @@
 require "sidekiq/cli"
 
 require_relative "errors"
+require_relative "promoter"
 require_relative "redis_address"
 require_relative "settings"
 require_relative "version"
@@ -140,7 +141,7 @@ module Gokiq
 					labels: Array(config[:labels]).map(&:to_s),
 					sidekiq: sidekiq,
 					redis: RedisAddress.of(config.default_capsule),
-					client_middleware: config.client_middleware.map { |entry| entry.klass.name },
+					client: Promoter.stock?(config) ? "stock" : "app",
 					logger_level: config.logger.level,
 				}
 			end

@@ -49,6 +49,37 @@ module Gokiq
 				end
 			end
 
+			# Read a PROMOTE.
+			# @returns [Array(Integer, Array(String))] The token, and the members, UTF-8 labelled, byte for byte as sent.
+			def self.members(body)
+				refuse("PROMOTE", "token is cut") if body.bytesize < 4
+				members = []
+				offset = 4
+				size = body.bytesize
+
+				while offset < size
+					refuse("PROMOTE", "length is cut") if size - offset < 4
+					length = body.unpack1("N", offset: offset)
+					offset += 4
+					refuse("PROMOTE", "member goes over the end") if length > size - offset
+					members << body.byteslice(offset, length).force_encoding(Encoding::UTF_8)
+					offset += length
+				end
+
+				[body.unpack1("N"), members]
+			end
+
+			# Write a PROMOTED.
+			# @parameter pushes [Array(Promoter::Push)] In the order of the members.
+			# @returns [String]
+			def self.promoted(token, pushes)
+				pushes.inject([token].pack("N")) do |body, push|
+					queue = push.queue.b
+					text = push.text.b
+					body << [push.kind, push.score, queue.bytesize].pack("CGn") << queue << [text.bytesize].pack("N") << text
+				end
+			end
+
 			# Walk over the entries of an INTERRUPT.
 			# @yields {|number, hard| ...} The claim's number, and whether `Sidekiq::Shutdown` is to be raised.
 			def self.each_interrupt(body)

@@ -19,6 +19,8 @@ module Gokiq
 			GOODBYE = 11
 			ERROR = 12
 			BEAT = 13
+			PROMOTE = 14
+			PROMOTED = 15
 
 			HEADER = "NCCn"
 			HEADER_BYTES = 8
@@ -31,8 +33,8 @@ module Gokiq
 
 			# The types each side may send.
 			FROM = {
-				worker: [HELLO, READY, RESULTS, DRAIN, PONG, GOODBYE, ERROR].freeze,
-				orchestrator: [WELCOME, BATCH, INTERRUPT, QUIET, DRAIN, PING, ERROR, BEAT].freeze,
+				worker: [HELLO, READY, RESULTS, DRAIN, PONG, GOODBYE, ERROR, PROMOTED].freeze,
+				orchestrator: [WELCOME, BATCH, INTERRUPT, QUIET, DRAIN, PING, ERROR, BEAT, PROMOTE].freeze,
 			}.freeze
 
 			# Put a header before a body.

@@ -79,6 +79,7 @@ module Gokiq
 				when Frame::INTERRUPT then Body.each_interrupt(body) { |number, hard| @worker.workload.interrupt(number, hard) }
 				when Frame::QUIET then Body.empty("QUIET", body) || @worker.quiet
 				when Frame::DRAIN then @worker.drain(Body.grace_s(body))
+				when Frame::PROMOTE then @worker.promote(*Body.members(body)) { |answer| @outbox.push(Frame::PROMOTED, answer) }
 				when Frame::BEAT then Body.empty("BEAT", body) || @worker.beat
 				when Frame::PING then @outbox.push(Frame::PONG, Body.token(body))
 				when Frame::ERROR then raise EOFError, Body.object("ERROR", body)["reason"]

@@ -6,7 +6,7 @@ require_relative "errors"
 
 module Gokiq
 	module Sidecar
-		# What the sidecar is told by its environment. See `docs/protocol.md` section 7.
+		# What the sidecar is told by its environment. See `docs/protocol.md` section 8.
 		class Settings
 			# The longest path of a socket, in bytes. Longer ones meet the limit of `sockaddr_un` on one side or the other.
 			PATH_BYTES = 100

@@ -24,6 +24,14 @@ module Gokiq
 				logger.instance_of?(::Sidekiq::JobLogger) && own?(::Sidekiq::JobLogger, :call, "job_logger.rb")
 			end
 
+			CLIENT = %i[push raw_push atomic_push].freeze
+
+			# @returns [Boolean] Whether the client that pushes jobs is Sidekiq's own, unwrapped.
+			def self.client?
+				CLIENT.all? { |name| own?(::Sidekiq::Client, name, "client.rb") } &&
+					::Sidekiq::Client.instance_method(:normalize_item).source_location.first.end_with?("sidekiq/job_util.rb")
+			end
+
 			# @returns [Boolean] Whether the reloader only calls its block.
 			def self.reloader?(reloader)
 				reloader.equal?(::Sidekiq::Config::DEFAULTS[:reloader])

@@ -3,8 +3,10 @@
 require "async"
 require "console"
 
+require_relative "body"
 require_relative "failure"
 require_relative "lifecycle"
+require_relative "promoter"
 require_relative "session"
 require_relative "state"
 require_relative "watchdog"
@@ -99,6 +101,18 @@ module Gokiq
 				end
 			end
 
+			# Ask the application's client about due jobs. Middleware may wait, frames must not wait for it.
+			# @parameter token [Integer] Goes back with the answer.
+			# @parameter members [Array(String)]
+			# @yields {|body| ...} The body of PROMOTED.
+			def promote(token, members)
+				Async(transient: true, annotation: "gokiq promotion") do
+					@promoter ||= Promoter.new(@application.config)
+					pushes = in_lane { members.map { |member| @promoter.call(member) } }
+					yield Body.promoted(token, pushes)
+				end
+			end
+
 			# No new job will come; running ones may stop at their next chance. Handlers may wait, frames must not wait for them.
 			def quiet
 				@state.quiet!
@@ -116,6 +130,11 @@ module Gokiq
 			end
 
 			private
+
+			# Code of the application runs in fibers only where its jobs do.
+			def in_lane(&block)
+				@application.plan.lane == :thread ? Thread.new(&block).value : yield
+			end
 
 			# Sidekiq ends the process when a handler raises. So does this worker; its root judges whether to go on.
 			def start_up

@@ -6,12 +6,14 @@ require "minitest/autorun"
 require "gokiq/sidecar/body"
 require "gokiq/sidecar/frame"
 require "gokiq/sidecar/outcome"
+require "gokiq/sidecar/promoter"
 
 # The frame codec against the examples that the orchestrator is tested with too.
 class FrameTest < Minitest::Test
 	Frame = Gokiq::Sidecar::Frame
 	Body = Gokiq::Sidecar::Body
 	Outcome = Gokiq::Sidecar::Outcome
+	Push = Gokiq::Sidecar::Promoter::Push
 
 	VECTORS = JSON.parse(File.read(File.expand_path("../../../../tests/vectors/frames.json", __dir__)))
 
@@ -121,6 +123,9 @@ class FrameTest < Minitest::Test
 		when Frame::QUIET then Body.empty("QUIET", body) || {}
 		when Frame::BEAT then Body.empty("BEAT", body) || {}
 		when Frame::DRAIN then {"grace_s" => Body.grace_s(body)}
+		when Frame::PROMOTE
+			token, members = Body.members(body)
+			{"token" => token, "members_hex" => members.map { |member| member.unpack1("H*") }}
 		when Frame::PING then {"token" => Body.token(body).unpack1("Q>")}
 		end
 	end
@@ -133,6 +138,7 @@ class FrameTest < Minitest::Test
 		when "HELLO", "ERROR" then JSON.generate(decoded["json"])
 		when "READY" then [decoded["credit"]].pack("N")
 		when "PONG" then [decoded["token"]].pack("Q>")
+		when "PROMOTED" then Body.promoted(decoded["token"], decoded["pushes"].map { |push| Push.new(*push.values_at("kind", "score", "queue"), [push["text_hex"]].pack("H*")) })
 		when "RESULTS" then decoded["outcomes"].map { |outcome| entry(outcome) }.join
 		else ""
 		end
