@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gokiq import __version__
+from gokiq import __version__, title
 from gokiq.app import AppInfo, app_info
 from gokiq.broker import Broker
 from gokiq.config import Config
@@ -27,6 +27,7 @@ from gokiq.identity import Identity, new_identity
 from gokiq.job import describe
 from gokiq.log import get_logger
 from gokiq.monitor import Monitor
+from gokiq.notify import Notifier
 from gokiq.poller import Poller
 from gokiq.procstat import rss_kb
 from gokiq.reaper import Reaper
@@ -52,6 +53,7 @@ class Runner:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._systemd = Notifier(os.environ)
         self._identity: Identity = new_identity()
         self._stop = asyncio.Event()
         self._is_quiet = False
@@ -135,7 +137,7 @@ class Runner:
             rss_kb=self._rss_kb,
             is_quiet=lambda: self._is_quiet,
             on_signal=self._on_signal,
-            on_beat=self._fleet.beat,
+            on_beat=lambda: self._on_beat(app, dispatcher),
         )
         heartbeat = Heartbeat(broker, app, self._identity, sources)
         poller = Poller(broker, app, self._rng, dispatcher.poke, self._fleet.client_push)
@@ -159,6 +161,7 @@ class Runner:
                 tasks.create_task(reaper.run(), name="reaper"),
                 tasks.create_task(waker.run(), name="waker"),
                 tasks.create_task(self._announce(app, heartbeat), name="announce"),
+                tasks.create_task(self._systemd.run(), name="systemd"),
             ]
 
             def quiet() -> None:
@@ -176,6 +179,7 @@ class Runner:
             if already_quiet:
                 quiet()
             await self._stop.wait()
+            self._systemd.stopping()
             quiet()
             await self._drain(app, dispatcher)
             for task in running:
@@ -245,12 +249,22 @@ class Runner:
             frames or "no trace",
         )
 
+    def _on_beat(self, app: AppInfo, dispatcher: Dispatcher) -> None:
+        self._fleet.beat()
+        concurrency = sum(c.concurrency for c in app.capsules)
+        status = f"[{len(dispatcher.running())} of {concurrency} busy]"
+        if self._is_quiet:
+            status += " stopping"
+        self._systemd.status(status)
+        title.show(app.tag, status)
+
     def _rss_kb(self) -> int:
         return rss_kb() + rss_kb(self._supervisor.pid) + self._monitor.rss_kb
 
     async def _announce(self, app: AppInfo, heartbeat: Heartbeat) -> None:
         await self._fleet.served.wait()
         heartbeat.beat_soon()  # the workers' first
+        self._systemd.ready()
         versions = app.versions
         log.info(
             "Sidecar ready: workers=%d slots=%d lane=%s ruby=%s sidekiq=%s async=%s falcon=%s",

@@ -18,6 +18,7 @@ from gokiq.core import backoff_s
 from gokiq.errors import BootError
 from gokiq.log import get_logger
 from gokiq.monitor import Monitor
+from gokiq.notify import OWN_VARIABLES
 
 log = get_logger("supervisor")
 
@@ -139,7 +140,7 @@ class Supervisor:
 
     def _environment(self) -> dict[str, str]:
         config = self._config
-        environment = dict(os.environ)
+        environment = {k: v for k, v in os.environ.items() if k not in OWN_VARIABLES}
         environment |= {
             "GOKIQ_SOCKET": self._socket_path,
             "GOKIQ_MONITOR": self._monitor.path,
