@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from gokiq import __version__, log
-from gokiq.config import LANES, from_arguments
+from gokiq.config import EVENTS, LANES, from_arguments
 from gokiq.errors import GokiqError
 
 #: Clean stop, also when jobs had to be pushed back.
@@ -25,7 +25,7 @@ examples:
 
 Everything that the app's own Sidekiq configuration sets (config/sidekiq.yml, initializers) counts.
 environment: REDIS_URL REDIS_PROVIDER RAILS_ENV RAILS_MAX_THREADS WORKER_CONCURRENCY GOKIQ_RUBY
-GOKIQ_WORKERS GOKIQ_LANE
+GOKIQ_WORKERS GOKIQ_LANE GOKIQ_EVENTS
 """
 
 
@@ -71,6 +71,11 @@ def parser() -> argparse.ArgumentParser:
     ours = p.add_argument_group("gokiq's own")
     ours.add_argument("--workers", metavar="NUM", help="Ruby processes to fork (default: cores)")
     ours.add_argument("--lane", choices=LANES, help="run jobs in fibers or in threads")
+    ours.add_argument(
+        "--events",
+        choices=EVENTS,
+        help="fire startup, quiet, shutdown in every worker (default) or in one of them",
+    )
     ours.add_argument("--ruby", metavar="PATH", help="Ruby to run the app with")
     ours.add_argument("--sidecar", metavar="unix:PATH", help="use a sidecar that runs already")
     return p

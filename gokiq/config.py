@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from gokiq.errors import ConfigError
 #: Default shutdown timeout, seconds (Sidekiq's own).
 DEFAULT_TIMEOUT_S = 25
 LANES = ("auto", "fiber", "thread")
+#: In which workers the app's lifecycle events fire.
+EVENTS = ("every", "one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Config:
     #: Jobs at once in one worker.
     slots: int | None
     lane: str
+    events: str
     ruby: str | None
     #: Socket of a sidecar that runs already; None: start one.
     sidecar: str | None
@@ -54,7 +57,8 @@ def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
         timeout_s=_positive("-t", arguments.timeout),
         workers=workers,
         slots=slots,
-        lane=_lane(arguments.lane, environ),
+        lane=_choice("--lane", arguments.lane, "GOKIQ_LANE", environ, LANES),
+        events=_choice("--events", arguments.events, "GOKIQ_EVENTS", environ, EVENTS),
         sidecar=_sidecar(arguments.sidecar),
         ruby=arguments.ruby or environ.get("GOKIQ_RUBY") or None,
         app_directory=directory.resolve(),
@@ -126,11 +130,15 @@ def _sidecar(value: str | None) -> str | None:
     return path
 
 
-def _lane(flag: str | None, environ: Mapping[str, str]) -> str:
-    lane = flag or environ.get("GOKIQ_LANE") or "auto"
-    if lane not in LANES:
-        raise ConfigError(f"--lane {lane}: must be one of {', '.join(LANES)}")
-    return lane
+def _choice(
+    flag: str, value: str | None, variable: str, environ: Mapping[str, str], allowed: Sequence[str]
+) -> str:
+    """The first of `allowed` is the default."""
+    chosen = value or environ.get(variable) or allowed[0]
+    if chosen not in allowed:
+        name = flag if value else variable
+        raise ConfigError(f"{name} {chosen}: must be one of {', '.join(allowed)}")
+    return chosen
 
 
 def _positive(name: str, value: str | None) -> int | None:

@@ -147,6 +147,7 @@ class Supervisor:
             "GOKIQ_SIDEKIQ_ARGS": json.dumps(config.sidekiq_args),
             "GOKIQ_WORKERS": str(config.workers),
             "GOKIQ_LANE": config.lane,
+            "GOKIQ_EVENTS": config.events,
             "GOKIQ_IDENTITY": self._identity,
             "GOKIQ_PARENT_PID": str(os.getpid()),
         }

@@ -18,6 +18,8 @@ Sidekiq.configure_server do |config|
 	end
 end
 
+Sidekiq.configure_server { |config| config.on(:startup) { note("leader pid=#{Process.pid}") } }
+
 note("server #{Sidekiq.server? ? true : false}")
 
 # Says that it ran, and where.

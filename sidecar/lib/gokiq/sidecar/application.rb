@@ -62,6 +62,16 @@ module Gokiq
 				@settings.drain_s || Float(config[:timeout])
 			end
 
+			# @returns [Symbol] In which workers the application's lifecycle events fire, as in {Settings}.
+			def events
+				@settings.events
+			end
+
+			# @returns [String] Of the lock that one of the workers holds.
+			def leader_path
+				@settings.leader_path
+			end
+
 			# @returns [Array(String)] Where the application's own code lies.
 			def folders
 				[Dir.pwd, @settings.app_folder].uniq

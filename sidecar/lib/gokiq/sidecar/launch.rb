@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "fileutils"
+
 require_relative "errors"
 require_relative "failure"
 require_relative "monitor"
@@ -79,6 +81,7 @@ module Gokiq
 			def clear_away
 				paths = @env.values_at("GOKIQ_SOCKET", "GOKIQ_MONITOR").compact
 				paths.each { |path| File.unlink(path) if File.socket?(path) }
+				FileUtils.rm_f("#{paths.first}.leader")
 				Dir.rmdir(File.dirname(paths.first))
 			rescue SystemCallError
 				# Somebody else's, or not empty.

@@ -1,21 +1,41 @@
 # frozen_string_literal: true
 
+require "sidekiq"
 require "sidekiq/component"
 
 module Gokiq
 	module Sidecar
-		# Sidekiq's lifecycle events, fired in every worker in Sidekiq's order, each once but for `beat`.
+		# Sidekiq's lifecycle events, fired in a worker in Sidekiq's order, each once but for `beat`.
 		class Lifecycle
 			include ::Sidekiq::Component
+
+			# Where Sidekiq's own handlers are written; its metrics are made of two.
+			OWN = "#{::Sidekiq.method(:load_json).source_location.first.delete_suffix(".rb")}/"
 
 			# @parameter config [Sidekiq::Config]
 			def initialize(config)
 				@config = config
 				@fired = {}
+				@aside = nil
 			end
 
 			# @attribute [Sidekiq::Config]
 			attr :config
+
+			# Put the application's handlers aside: they are another worker's.
+			def stand_by
+				@aside = config[:lifecycle_events].transform_values(&:dup)
+				config[:lifecycle_events].each_value { |handlers| handlers.select! { |handler| own?(handler) } }
+			end
+
+			# They are this worker's from now on. Does nothing in a worker that is on its way out.
+			def take_over
+				return if @aside.nil? || @fired[:quiet]
+
+				@aside.each { |event, handlers| config[:lifecycle_events][event] = handlers unless @fired[event] && event != :startup }
+				@aside = nil
+				fire_event(:startup, reverse: false, reraise: true) if @fired[:startup]
+			end
 
 			# Before the first job. What a handler raises ends the worker.
 			def startup
@@ -49,6 +69,10 @@ module Gokiq
 			end
 
 			private
+
+			def own?(handler)
+				handler.source_location&.first.to_s.start_with?(OWN)
+			end
 
 			def once(event)
 				return if @fired[event]

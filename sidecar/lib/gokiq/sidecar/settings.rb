@@ -13,6 +13,9 @@ module Gokiq
 
 			LANES = %w[auto fiber thread].freeze
 
+			# In which workers the application's lifecycle events fire.
+			EVENTS = %w[every one].freeze
+
 			# @parameter env [Hash] Of the process.
 			# @raises [BootError] If something in it cannot be used.
 			def initialize(env = ENV)
@@ -22,7 +25,8 @@ module Gokiq
 				@workers = number(env, "GOKIQ_WORKERS") || 1
 				@slots = number(env, "GOKIQ_SLOTS")
 				@threads = number(env, "GOKIQ_THREADS")
-				@lane = lane_from(env["GOKIQ_LANE"])
+				@lane = choice(env, "GOKIQ_LANE", LANES)
+				@events = choice(env, "GOKIQ_EVENTS", EVENTS)
 				@identity = presence(env["GOKIQ_IDENTITY"])
 				@drain_s = seconds(env, "GOKIQ_DRAIN_S")
 				@parent_pid = number(env, "GOKIQ_PARENT_PID")
@@ -49,6 +53,9 @@ module Gokiq
 			# @attribute [Symbol] `:auto`, `:fiber` or `:thread`.
 			attr :lane
 
+			# @attribute [Symbol] `:every` worker, or `:one` of them.
+			attr :events
+
 			# @attribute [String | Nil] Of the orchestrator.
 			attr :identity
 
@@ -57,6 +64,11 @@ module Gokiq
 
 			# @attribute [Integer | Nil] The orchestrator's process, if the root is to end with it.
 			attr :parent_pid
+
+			# @returns [String] What the workers lock to agree on one of them.
+			def leader_path
+				"#{@socket_path}.leader"
+			end
 
 			# @returns [Boolean] Whether Sidekiq was asked to be verbose.
 			def verbose?
@@ -99,11 +111,12 @@ module Gokiq
 				raise BootError.new("#{name} is not a number of seconds: #{value.inspect}")
 			end
 
-			def lane_from(value)
-				value = presence(value) || "auto"
-				return value.to_sym if LANES.include?(value)
+			# The first is the default.
+			def choice(env, name, allowed)
+				value = presence(env[name]) || allowed.first
+				return value.to_sym if allowed.include?(value)
 
-				raise BootError.new("GOKIQ_LANE is not one of #{LANES.join(", ")}: #{value.inspect}")
+				raise BootError.new("#{name} is not one of #{allowed.join(", ")}: #{value.inspect}")
 			end
 
 			def arguments_from(value)

@@ -5,6 +5,7 @@ require "console"
 
 require_relative "body"
 require_relative "failure"
+require_relative "leader"
 require_relative "lifecycle"
 require_relative "promoter"
 require_relative "session"
@@ -76,7 +77,8 @@ module Gokiq
 			def start
 				@signals = trap_signals
 				::Sidekiq::CLI.instance.launcher = Launcher.new(@state)
-				start_up
+				share_events if @application.events == :one
+				start_up { @lifecycle.startup }
 				@task = Async(annotation: "gokiq worker") { work }
 				self
 			end
@@ -136,9 +138,21 @@ module Gokiq
 				@application.plan.lane == :thread ? Thread.new(&block).value : yield
 			end
 
+			# The application's handlers are for one worker: this one, or it waits for its turn.
+			def share_events
+				@lifecycle.stand_by
+				leader = Leader.new(@application.leader_path)
+				return @lifecycle.take_over if leader.take
+
+				Async(transient: true, annotation: "gokiq leader") do
+					leader.wait
+					start_up { @lifecycle.take_over }
+				end
+			end
+
 			# Sidekiq ends the process when a handler raises. So does this worker; its root judges whether to go on.
 			def start_up
-				@lifecycle.startup
+				yield
 			rescue Exception => error
 				@monitor.call("boot_failed", **Failure.new(error, "a startup handler: ", roots: @application.folders).to_h)
 				$stdout.flush

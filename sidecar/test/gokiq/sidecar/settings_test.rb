@@ -70,6 +70,12 @@ class SettingsTest < Minitest::Test
 		assert_refused(/GOKIQ_LANE/, LANE: "process")
 	end
 
+	def test_events
+		assert_equal :every, settings.events
+		assert_equal :one, settings(EVENTS: "one").events
+		assert_refused(/GOKIQ_EVENTS is not one of every, one: "none"/, EVENTS: "none")
+	end
+
 	def test_arguments
 		["{", "{}", "[1]", "\"-v\"", "null"].each { |value| assert_refused(/GOKIQ_SIDEKIQ_ARGS/, SIDEKIQ_ARGS: value) }
 	end

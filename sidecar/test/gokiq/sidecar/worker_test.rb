@@ -108,6 +108,23 @@ class WorkerTest < Minitest::Test
 		assert_equal :ok, replacement.results(1).fetch(1).status
 	end
 
+	def test_events_of_one_worker_pass_to_another_when_it_is_gone
+		root = start(workers: 2, env: {"GOKIQ_EVENTS" => "one"})
+		peers = Array.new(2) { root.greet }
+		Wait.for("startup") { root.notes.include?("event startup second") }
+		peers.each { |peer| peer.send(:BEAT) }
+		Wait.for("a beat") { root.notes.include?("event beat second") }
+		peers.each { |peer| peer.jobs(1 => ["NoteJob", "x"]) }
+		peers.each { |peer| peer.results(1) }
+		assert_equal %w[startup heartbeat beat], root.notes.filter_map { |line| line[/\Aevent (\w+) second/, 1] }
+
+		leader = root.note(/\Aleader pid=/)[/\d+/].to_i
+		Process.kill(:KILL, leader)
+		Wait.for("another startup") { root.notes.count("event startup second") == 2 }
+		pids = root.notes.filter_map { |line| line[/\Aleader pid=(\d+)/, 1] }
+		assert_equal [leader.to_s], pids - root.workers.map(&:to_s)
+	end
+
 	def test_two_connections_meet_two_workers
 		root = start(workers: 2)
 		peers = Array.new(2) { root.greet }

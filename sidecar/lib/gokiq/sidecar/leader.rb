@@ -1,0 +1,23 @@
+# frozen_string_literal: true
+
+module Gokiq
+	module Sidecar
+		# One worker of all that share a socket, at any time. The lock ends with its process, however that ends.
+		class Leader
+			# @parameter path [String] Of the lock's file, made if it is missing.
+			def initialize(path)
+				@file = File.open(path, File::RDWR | File::CREAT, 0o600)
+			end
+
+			# @returns [Boolean] Whether we are the one, now and until our end.
+			def take
+				@file.flock(File::LOCK_EX | File::LOCK_NB) == 0
+			end
+
+			# Wait until we are the one, without holding up the reactor.
+			def wait
+				Thread.new { @file.flock(File::LOCK_EX) }.join
+			end
+		end
+	end
+end
