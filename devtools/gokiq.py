@@ -71,7 +71,8 @@ class GokiqFast(Server):
     ) -> None:
         ruby = {"GOKIQ_RUBY": str(find_program("ruby"))}
         command = [sys.executable, "-m", "gokiq", *args]
-        env = {**ruby, **(env or {})}
+        # Its "Sidecar ready" is waited for, whatever the app logs.
+        env = {**ruby, "GOKIQ_LOG_LEVEL": "info", **(env or {})}
         super().__init__("gokiq-fast", command, redis=redis, log=log, env=env, cwd=cwd)
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> ServerInfo:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gokiq.errors import ProtocolError
+from gokiq.log import LEVELS, Style
 
 #: Sidekiq's own default address.
 DEFAULT_PORT = 6379
@@ -81,6 +82,9 @@ class AppInfo:
     average_poll_interval_s: float
     #: Whether the app's Sidekiq client does no more to a due job than fill in Sidekiq's defaults.
     has_stock_client: bool = True
+    log_style: Style = Style.PRETTY
+    #: One of log.LEVELS.
+    log_level: str = "info"
 
     @property
     def sidekiq(self) -> str:
@@ -88,11 +92,16 @@ class AppInfo:
         return self.versions.get("sidekiq") or "0"
 
     @property
+    def major(self) -> int:
+        """Major version of that gem."""
+        return int(self.sidekiq.split(".")[0])
+
+    @property
     def uses_ms(self) -> bool:
         """True when this Sidekiq writes payload times as integer milliseconds (8.0+), else float
         seconds.
         """
-        return int(self.sidekiq.split(".")[0]) >= 8
+        return self.major >= 8
 
     @property
     def queue_names(self) -> tuple[str, ...]:
@@ -156,6 +165,8 @@ def _app_info(hello: dict[str, Any]) -> AppInfo:
         poll_interval_average_s=None if average is None else float(average),
         average_poll_interval_s=float(sidekiq["average_scheduled_poll_interval"]),
         has_stock_client=hello.get("client") != "app",
+        log_style=next((s for s in Style if s == hello.get("log_style")), Style.PRETTY),
+        log_level=LEVELS[min(int(hello.get("logger_level") or 0), len(LEVELS) - 1)],
     )
 
 

@@ -25,7 +25,7 @@ examples:
 
 Everything that the app's own Sidekiq configuration sets (config/sidekiq.yml, initializers) counts.
 environment: REDIS_URL REDIS_PROVIDER RAILS_ENV RAILS_MAX_THREADS WORKER_CONCURRENCY GOKIQ_RUBY
-GOKIQ_WORKERS GOKIQ_LANE GOKIQ_EVENTS
+GOKIQ_WORKERS GOKIQ_LANE GOKIQ_EVENTS GOKIQ_LOG_LEVEL
 """
 
 
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     try:
         config = from_arguments(arguments, os.environ)
-        log.configure(verbose=config.verbose)
+        log.configure(level=config.log_level or "info")
         run(config)
     except GokiqError as error:
         fail(str(error))

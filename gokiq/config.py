@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gokiq.errors import ConfigError
+from gokiq.log import LEVELS
 
 #: Default shutdown timeout, seconds (Sidekiq's own).
 DEFAULT_TIMEOUT_S = 25
@@ -38,6 +39,8 @@ class Config:
     sidekiq_args: tuple[str, ...]
     tag: str | None
     verbose: bool
+    #: Of our own lines; None: as the app's Sidekiq logs.
+    log_level: str | None
 
 
 def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Config:
@@ -64,7 +67,8 @@ def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
         app_directory=directory.resolve(),
         sidekiq_args=tuple(_sidekiq_args(arguments, concurrency)),
         tag=arguments.tag,
-        verbose=bool(arguments.verbose) or environ.get("DEBUG_INVOCATION") == "1",
+        verbose=(verbose := bool(arguments.verbose) or environ.get("DEBUG_INVOCATION") == "1"),
+        log_level=_log_level(environ) or ("debug" if verbose else None),
     )
 
 
@@ -128,6 +132,12 @@ def _sidecar(value: str | None) -> str | None:
     if path == value or not path:
         raise ConfigError(f"--sidecar {value}: must be unix:PATH, the socket of a running sidecar")
     return path
+
+
+def _log_level(environ: Mapping[str, str]) -> str | None:
+    if not environ.get("GOKIQ_LOG_LEVEL"):
+        return None
+    return _choice("", None, "GOKIQ_LOG_LEVEL", environ, LEVELS)
 
 
 def _choice(

@@ -1,12 +1,15 @@
-"""Loggers: picologging where it has wheels, the standard library elsewhere; lines in Sidekiq's own
-format.
+"""Loggers: picologging where it has wheels, the standard library elsewhere; lines in the form of
+the app's Sidekiq, so that its parsers go on working.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import json
 import os
 import sys
+from enum import StrEnum
 from typing import Any
 
 try:
@@ -16,28 +19,71 @@ except ImportError:  # no wheel for this Python; the API is the same
 
 _ROOT = "gokiq"
 #: Ruby's names of levels, for parsers of Sidekiq's lines.
-_LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
+_NAMES = {"WARNING": "WARN", "CRITICAL": "FATAL"}
+_COLOURS = {"DEBUG": 32, "INFO": 34, "WARN": 33, "ERROR": 31, "FATAL": 35}
+#: Levels as an operator names them, in the order of Ruby's numbers.
+LEVELS = ("debug", "info", "warn", "error", "fatal")
+_BY_NAME = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "fatal": logging.CRITICAL,
+}
+
+
+class Style(StrEnum):
+    """Sidekiq's formatters (sidekiq lib/sidekiq/logger.rb); an app's own formatter is written as
+    PLAIN.
+    """
+
+    PRETTY = "pretty"
+    PLAIN = "plain"
+    WITHOUT_TIMESTAMP = "without_timestamp"
+    JSON = "json"
 
 
 class SidekiqFormatter(logging.Formatter):  # type: ignore[misc,unused-ignore]
-    """`INFO  2026-01-31T12:00:00.000Z pid=1 tid=sidecar: message`, the order and names of Sidekiq
-    8's plain format.
+    """One line for each record, as Sidekiq `major` writes it: the module stands as tid.
 
-    On Heroku ($DYNO) the time is left out, as Sidekiq does. Source: sidekiq lib/sidekiq/logger.rb.
+    Sidekiq 8: `INFO  2026-01-31T12:00:00.000Z pid=1 tid=poller: message`, 7 has the level before
+    the colon.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, style: Style, *, major: int = 8) -> None:
         super().__init__()
+        self._style = style
+        self._is_7 = major < 8
         self._pid = os.getpid()
-        self._with_time = "DYNO" not in os.environ
 
     def format(self, record: Any) -> str:
         """Render one record as one line."""
         message = record.msg % record.args if record.args else str(record.msg)
         tid = record.name.rpartition(".")[2]
-        when = f"{_iso_now()} " if self._with_time else ""
-        level = _LEVELS.get(record.levelname, record.levelname)
-        return f"{level:<5} {when}pid={self._pid} tid={tid}: {message}"
+        level = _NAMES.get(record.levelname, record.levelname)
+        if self._style is Style.JSON:
+            fields = {"ts": _iso_now(), "pid": self._pid, "tid": tid, "lvl": level, "msg": message}
+            return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+        parts = [f"pid={self._pid} tid={tid}"]
+        if self._style is not Style.WITHOUT_TIMESTAMP:
+            parts.insert(0, _iso_now())
+        if self._is_7:
+            return f"{' '.join(parts)} {level}: {message}"
+        return f"{self._level(level)} {' '.join(parts)}: {message}"
+
+    def _level(self, level: str) -> str:
+        if self._style is Style.PLAIN:
+            return level
+        return f"\x1b[1;{_COLOURS[level]}m{level:<5}\x1b[0m"
+
+
+class _Handler(logging.StreamHandler):  # type: ignore[misc,unused-ignore]
+    """A log that cannot be written (disk full, reader gone) is no reason to stop working."""
+
+    def emit(self, record: Any) -> None:
+        """Write one record, or lose it."""
+        with contextlib.suppress(OSError, ValueError):
+            super().emit(record)
 
 
 def _iso_now() -> str:
@@ -50,13 +96,16 @@ def get_logger(name: str) -> Any:
     return logging.getLogger(f"{_ROOT}.{name}")
 
 
-def configure(*, verbose: bool) -> None:
-    """Send all our loggers to stdout, as Sidekiq does; at DEBUG when `verbose`, else INFO."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(SidekiqFormatter())
+def configure(*, level: str = "info", style: Style | None = None, major: int = 8) -> None:
+    """Send all our loggers to stdout, as Sidekiq does. `level` is one of LEVELS; the style is what
+    Sidekiq would choose by itself unless given.
+    """
+    by_itself = Style.WITHOUT_TIMESTAMP if "DYNO" in os.environ else Style.PRETTY
+    handler = _Handler(sys.stdout)
+    handler.setFormatter(SidekiqFormatter(style or by_itself, major=major))
     root = logging.getLogger(_ROOT)
     for old in list(root.handlers):
         root.removeHandler(old)
     root.addHandler(handler)
-    root.setLevel(logging.DEBUG if verbose else logging.INFO)
+    root.setLevel(_BY_NAME[level])
     root.propagate = False

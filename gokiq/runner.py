@@ -25,7 +25,7 @@ from gokiq.fleet import Fleet
 from gokiq.heartbeat import Heartbeat, Sources
 from gokiq.identity import Identity, new_identity
 from gokiq.job import describe
-from gokiq.log import get_logger
+from gokiq.log import configure, get_logger
 from gokiq.monitor import Monitor
 from gokiq.notify import Notifier
 from gokiq.poller import Poller
@@ -127,6 +127,9 @@ class Runner:
         app = await self._boot()
         if app is None:
             return
+        configure(
+            level=self._config.log_level or app.log_level, style=app.log_style, major=app.major
+        )
         broker = self._broker(app)
         await self._check_redis(broker, app)
         valve = Valve({c.name: c.concurrency for c in app.capsules})

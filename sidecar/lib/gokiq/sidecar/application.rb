@@ -153,7 +153,18 @@ module Gokiq
 					redis: RedisAddress.of(config.default_capsule),
 					client: Promoter.stock?(config) ? "stock" : "app",
 					logger_level: config.logger.level,
+					log_style: log_style,
 				}
+			end
+
+			# How the orchestrator is to write its lines, beside those of jobs.
+			def log_style
+				case config.logger.formatter
+				when ::Sidekiq::Logger::Formatters::JSON then "json"
+				when ::Sidekiq::Logger::Formatters::WithoutTimestamp then "without_timestamp"
+				when ::Sidekiq::Logger::Formatters::Pretty then "pretty"
+				else "plain"
+				end
 			end
 
 			def versions
