@@ -7,6 +7,7 @@ require_relative "errors"
 require_relative "promoter"
 require_relative "redis_address"
 require_relative "settings"
+require_relative "unused"
 require_relative "version"
 
 module Gokiq
@@ -40,6 +41,7 @@ module Gokiq
 				@plan = Plan.new(lane: lane, slots: slots, threads: @settings.threads || THREADS)
 				isolate if @plan.lane == :fiber
 				@hello = describe
+				Unused.of(config).each { |line| config.logger.warn { "gokiq: #{line}" } }
 				widen
 				disconnect
 				Process.warmup if Process.respond_to?(:warmup) && ENV["RUBY_DISABLE_WARMUP"] != "1"
