@@ -28,6 +28,9 @@ INTERVAL_S = 0.75
 def server(shared: Stand) -> Iterator[Server]:
     with shared.gokiq(*IDLE, app="polled.rb") as server:
         server.wait_ready()
+        # Sidekiq takes a while until it looks for the first time.
+        shared.client.zadd("schedule", {member(shared, "first"): 1.0})
+        shared.wait(server, lambda: shared.client.llen("queue:first"), "it had looked once")
         yield server
 
 

@@ -62,13 +62,19 @@ module Gokiq
 			# The last one.
 			def exit
 				once(:exit) do
-					# The metrics of the last seconds; Sidekiq 8 does the same on `exit`, 7 loses them.
-					fire_event(:beat, oneshot: false)
+					write_metrics
 					fire_event(:exit, reverse: true) if config[:lifecycle_events].key?(:exit)
 				end
 			end
 
 			private
+
+			# Those of the last seconds; Sidekiq 8 does the same on `exit`, 7 loses them. For the application it is no beat.
+			def write_metrics
+				config[:lifecycle_events][:beat].each { |handler| handler.call if own?(handler) }
+			rescue => error
+				handle_exception(error, {context: "Exception during Sidekiq lifecycle event.", event: :beat})
+			end
 
 			def own?(handler)
 				handler.source_location&.first.to_s.start_with?(OWN)

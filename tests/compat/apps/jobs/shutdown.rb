@@ -1,0 +1,24 @@
+# frozen_string_literal: true
+
+# Outlasts any timeout, and tells how it was made to stop.
+class StubbornJob
+  include Sidekiq::Job
+
+  def perform(seconds)
+    JOURNAL.record(jid, self.class) { sleep(seconds) }
+  rescue Exception => error
+    note("raised", jid, error.class.name)
+    raise
+  ensure
+    note("ensured", jid)
+  end
+end
+
+# Kills the process that it runs in, the first time.
+class KillerJob
+  include Sidekiq::Job
+
+  def perform
+    JOURNAL.record(jid, self.class) { Process.kill(:KILL, Process.pid) && sleep if JOURNAL.first?(jid) }
+  end
+end
