@@ -128,7 +128,8 @@ module Gokiq
 				return if @state.leaving?
 
 				@state.leave!
-				Async(annotation: "gokiq drain") { finish(grace_s) }
+				# Below the worker's own task, whoever asks: what is below a transient one ends with the connection.
+				@task.async(annotation: "gokiq drain") { finish(grace_s) }
 			end
 
 			private

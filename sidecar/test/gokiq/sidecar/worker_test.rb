@@ -236,6 +236,19 @@ class WorkerTest < Minitest::Test
 		peer.expect(:GOODBYE)
 	end
 
+	def test_what_is_left_to_do_after_a_signal_does_not_need_the_orchestrator
+		root = start(app: File.expand_path("../../support/slow_events_app.rb", __dir__))
+		peer = root.greet
+		Process.kill(:TERM, peer.hello["pid"])
+		peer.expect(:DRAIN)
+		peer.expect(:GOODBYE)
+		peer.close
+
+		assert_gone(peer.hello["pid"])
+		assert_includes root.notes, "quiet over"
+		assert_includes root.notes, "event exit first"
+	end
+
 	def test_term_of_the_root_ends_all
 		root = start(workers: 2)
 		peers = Array.new(2) { root.greet }
