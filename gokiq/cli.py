@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from gokiq import __version__, log
+from gokiq import __version__, give_back, log
 from gokiq.config import EVENTS, LANES, from_arguments
 from gokiq.errors import GokiqError
 
@@ -22,6 +22,7 @@ examples:
   gokiq-fast                               the Rails app in this folder, config/sidekiq.yml
   gokiq-fast -c 500 -q critical,3 -q default
   gokiq-fast -r ./app.rb --workers 4
+  gokiq-fast give-back                     return the jobs of dead gokiq processes, see its -h
 
 Everything that the app's own Sidekiq configuration sets (config/sidekiq.yml, initializers) counts.
 environment: REDIS_URL REDIS_PROVIDER RAILS_ENV RAILS_MAX_THREADS WORKER_CONCURRENCY GOKIQ_RUBY
@@ -33,7 +34,7 @@ class _Parser(argparse.ArgumentParser):
     """Errors are one line with the next step; exit 1 as Sidekiq's (argparse's would be 2)."""
 
     def error(self, message: str) -> NoReturn:
-        fail(f"{message}; see gokiq-fast -h")
+        fail(f"{message}; see {self.prog} -h")
 
     def print_help(self, file: object = None) -> None:
         super().print_help(sys.stdout)
@@ -87,8 +88,27 @@ def fail(message: str) -> NoReturn:
     sys.exit(EXIT_FAILURE)
 
 
+def give_back_parser() -> argparse.ArgumentParser:
+    """The command line of `gokiq-fast give-back`."""
+    p = _Parser(
+        prog="gokiq-fast give-back",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    give_back.add_arguments(p)
+    return p
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["give-back"]:
+        try:
+            sys.exit(give_back.run(give_back_parser().parse_args(argv[1:]), os.environ))
+        except GokiqError as error:
+            fail(str(error))
+        except KeyboardInterrupt:
+            sys.exit(130)
     arguments = parser().parse_args(argv)
     from gokiq.runner import run  # after the parser: -V and -h answer at once
 

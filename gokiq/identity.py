@@ -50,14 +50,18 @@ def is_proved_dead(about: Mapping[str, Any]) -> bool:
 
     A pid that lives again with another start time is another process.
     """
-    if not about.get("boot_id") or about.get("boot_id") != _boot_id():
-        return False
-    if not about.get("pid_namespace") or about.get("pid_namespace") != _pid_namespace():
+    if not is_local(about):
         return False
     pid, ticks = about.get("pid"), about.get("start_ticks")
     if not isinstance(pid, int) or not isinstance(ticks, int):
         return False
     return start_ticks(pid) != ticks
+
+
+def is_local(about: Mapping[str, Any]) -> bool:
+    """True when the owner ran in our own pid namespace since this boot, so that we can tell."""
+    ours = (_boot_id(), _pid_namespace())
+    return None not in ours and (about.get("boot_id"), about.get("pid_namespace")) == ours
 
 
 def start_ticks(pid: int) -> int | None:

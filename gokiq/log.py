@@ -77,7 +77,7 @@ class SidekiqFormatter(logging.Formatter):  # type: ignore[misc,unused-ignore]
         return f"\x1b[1;{_COLOURS[level]}m{level:<5}\x1b[0m"
 
 
-class _Handler(logging.StreamHandler):  # type: ignore[misc,unused-ignore]
+class _Handler(logging.StreamHandler):  # type: ignore[misc,type-arg,unused-ignore]
     """A log that cannot be written (disk full, reader gone) is no reason to stop working."""
 
     def emit(self, record: Any) -> None:

@@ -10,6 +10,7 @@ from gokiq.dispatcher import Dispatcher
 from gokiq.errors import ConnectionLost, ReplyError
 from gokiq.identity import Identity, is_proved_dead
 from gokiq.log import get_logger
+from gokiq.redis_info import uptime_s
 
 log = get_logger("reaper")
 
@@ -38,8 +39,7 @@ class Reaper:
         ReplyError.
         """
         await self._broker.renew(self._about)
-        info = await self._broker.link.call("INFO", "server")
-        up_s = _uptime_s(info)
+        up_s = await uptime_s(self._broker.link)
         self._believe_from = time.monotonic() + max(0.0, LEASE_S + RENEW_S - up_s)
         await self.adopt()
 
@@ -91,11 +91,3 @@ class Reaper:
                 )
                 log.info("Adopted %d claims of the dead owner %s", moved, identity)
                 self._dispatcher.poke()
-
-
-def _uptime_s(info: bytes | str) -> float:
-    text = info.decode() if isinstance(info, bytes) else info
-    for line in text.splitlines():
-        if line.startswith("uptime_in_seconds:"):
-            return float(line.partition(":")[2])
-    return 0.0

@@ -42,6 +42,13 @@ async def check_server(link: RedisLink, app: AppInfo) -> None:
         )
 
 
+async def uptime_s(link: RedisLink) -> float:
+    """How long the server has been up, seconds; 0 where it does not say. Raises ConnectionLost,
+    ReplyError.
+    """
+    return float(_fields(await link.call("INFO", "server")).get("uptime_in_seconds", 0))
+
+
 def _fields(info: bytes | str) -> dict[str, str]:
     text = info.decode("utf-8", "replace") if isinstance(info, bytes) else info
     return dict(line.partition(":")[::2] for line in text.splitlines() if ":" in line)
