@@ -10,6 +10,11 @@ Sidekiq.configure_server do |config|
   %i[startup heartbeat beat quiet shutdown exit].each do |event|
     next unless config[:lifecycle_events].key?(event) # Sidekiq 7 has no `exit`
 
-    2.times { |index| config.on(event) { note("event", event, index) } }
+    2.times do |index|
+      config.on(event) do
+        sleep(ENV.fetch("SLOW_QUIET", 0).to_f) if event == :quiet
+        note("event", event, index)
+      end
+    end
   end
 end

@@ -16,6 +16,7 @@ module Gokiq
 			def initialize(config)
 				@config = config
 				@fired = {}
+				@quieting = Mutex.new
 				@aside = nil
 			end
 
@@ -48,15 +49,19 @@ module Gokiq
 				fire_event(:beat, oneshot: false)
 			end
 
-			# No new job will come.
+			# No new job will come. Returns when all handlers have, whoever has called them.
 			def quiet
-				once(:quiet) { fire_event(:quiet, reverse: true) }
+				@quieting.synchronize do
+					once(:quiet) { fire_event(:quiet, reverse: true) }
+				end
 			end
 
 			# Jobs may still be running.
 			def shutdown
-				quiet
-				once(:shutdown) { fire_event(:shutdown, reverse: true) }
+				once(:shutdown) do
+					quiet
+					fire_event(:shutdown, reverse: true)
+				end
 			end
 
 			# The last one.
