@@ -197,7 +197,8 @@ class Stand:
         notes = self.journal / "notes"
         if not notes.exists():
             return []
-        return [json.loads(line) for line in notes.read_text().splitlines()]
+        lines = notes.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines if line]
 
     def members(self, key: str) -> list[tuple[dict[str, Any], float]]:
         """The jobs of a sorted set, decoded, with their scores."""
