@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# The small application, with a handler that takes its time.
+# The small application, with handlers that take their time.
 
 require_relative "plain_app"
 
@@ -8,5 +8,10 @@ Sidekiq.configure_server do |config|
 	config.on(:quiet) do
 		sleep(1.5)
 		note("quiet over")
+	end
+
+	config.on(:beat) do
+		sleep(2)
+		note("beat over")
 	end
 end

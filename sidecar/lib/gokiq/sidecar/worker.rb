@@ -92,15 +92,9 @@ module Gokiq
 
 			# The orchestrator's heartbeat has reached Redis. Handlers may wait for it, frames must not wait for them.
 			def beat
-				return if @beating
+				return if @beat&.alive?
 
-				@beating = true
-
-				Async(transient: true, annotation: "gokiq beat") do
-					@lifecycle.beat
-				ensure
-					@beating = false
-				end
+				@beat = Async(transient: true, annotation: "gokiq beat") { @lifecycle.beat }
 			end
 
 			# Ask the application's client about due jobs. Middleware may wait, frames must not wait for it.
@@ -217,7 +211,7 @@ module Gokiq
 			def attend(events)
 				Async::Task.current.with_timeout(ENSURE_S) { events.wait }
 			rescue Async::TimeoutError
-				@application.config.logger.warn { "gokiq: a quiet or shutdown handler takes longer than #{ENSURE_S} s, the worker ends without it" }
+				@application.config.logger.warn { "gokiq: a lifecycle handler takes longer than #{ENSURE_S} s, the worker ends without it" }
 			end
 
 			# Exit: `at_exit` blocks run, unless a job is stuck; neither holds it up for long.
@@ -225,6 +219,8 @@ module Gokiq
 				return if @left
 
 				@left = true
+				# It has taken the metrics and may not have written them yet.
+				attend(@beat) if @beat
 				@lifecycle.shutdown
 				@lifecycle.exit
 				@monitor.call("exiting", reason: reason)

@@ -249,6 +249,19 @@ class WorkerTest < Minitest::Test
 		assert_includes root.notes, "event exit first"
 	end
 
+	def test_a_beat_that_is_under_way_ends_before_the_worker
+		root = start(app: File.expand_path("../../support/slow_events_app.rb", __dir__))
+		peer = root.greet
+		peer.send(:BEAT)
+		root.note("event beat first")
+		peer.send(:DRAIN, [10.0].pack("G"))
+		peer.await_close
+		peer.close
+
+		assert_gone(peer.hello["pid"])
+		assert_equal ["beat over", "event exit second"], root.notes & ["beat over", "event exit second"]
+	end
+
 	def test_term_of_the_root_ends_all
 		root = start(workers: 2)
 		peers = Array.new(2) { root.greet }
