@@ -92,7 +92,7 @@ module Gokiq
 
 			# The orchestrator's heartbeat has reached Redis. Handlers may wait for it, frames must not wait for them.
 			def beat
-				return if @beat&.alive?
+				return if @left || @beat&.alive?
 
 				@beat = Async(transient: true, annotation: "gokiq beat") { @lifecycle.beat }
 			end
