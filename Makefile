@@ -11,10 +11,12 @@ setup: ## Make Ruby, Redis and the virtual environment under .dev/
 demo: setup ## Show gokiq at work beside a small Rails application
 	@.dev/venv/bin/python -m examples.demo
 
-test: setup ## Run the static checks and the tests of both languages
+test: ## Run the static checks and the tests of both languages
+	@script/setup --browser
 	@script/test
 
-compat: setup ## Check Sidekiq's 105 rules, for 8.1 and 7.3; a table, and tmp/compat.json
+compat: ## Check Sidekiq's 105 rules, for 8.1 and 7.3; a table, and tmp/compat.json
+	@script/setup --browser
 	@script/compat
 
 lint: setup ## Run the static checks alone
