@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from typing import Any
 
+from devtools.child import POLL_S
 from devtools.gokiq import Server
+from devtools.procstat import Process
 
 from .harness import Stand
 
@@ -35,3 +39,11 @@ def wait_said(stand: Stand, server: Server, *start: object) -> list[Any]:
 def said(stand: Stand, *start: object) -> list[list[Any]]:
     """The notes that begin with these values, in order."""
     return [note for note in stand.said() if note[: len(start)] == list(start)]
+
+
+def wait_gone(processes: Sequence[Process], timeout_s: float = 30) -> None:
+    """Wait until none of them lives; for processes whose parent may have gone before them."""
+    deadline = time.monotonic() + timeout_s
+    while alive := [process for process in processes if process.is_alive]:
+        assert time.monotonic() < deadline, f"still alive: {alive}"
+        time.sleep(POLL_S)

@@ -22,3 +22,12 @@ class KillerJob
     JOURNAL.record(jid, self.class) { Process.kill(:KILL, Process.pid) && sleep if JOURNAL.first?(jid) }
   end
 end
+
+# Takes very long the first time, and no time at all later.
+class SlowOnceJob
+  include Sidekiq::Job
+
+  def perform
+    JOURNAL.record(jid, self.class) { sleep(600) if JOURNAL.first?(jid) }
+  end
+end
