@@ -182,6 +182,7 @@ def test_a_job_without_retries_is_dropped(failing: Failing) -> None:
     assert told[2] == "ArgumentError"
     # As it was pushed: nothing is written into it.
     assert "error_class" not in told[3]
+    failing.wait_said("death", jid)
     assert len(said(failing.stand, "death", jid)) == 1
     assert len(said(failing.stand, "error", jid)) == 1
 
@@ -209,6 +210,7 @@ def test_two_retries(failing: Failing) -> None:
     assert failing.runs(jid) == 3
     assert job["retry_count"] == 2
     assert failing.find("retry", jid) is None
+    failing.wait_said("death", jid)
     assert len(said(failing.stand, "death", jid)) == 1
     assert len(said(failing.stand, "error", jid)) == 3
 
@@ -288,6 +290,7 @@ def test_kill(failing: Failing) -> None:
     job, _ = failing.wait("dead", jid)
     assert job["retry_count"] == 0
     assert said(failing.stand, "exhausted", jid) == [["exhausted", jid, "ArgumentError", "kill"]]
+    failing.wait_said("death", jid)
     assert len(said(failing.stand, "death", jid)) == 1
 
 
