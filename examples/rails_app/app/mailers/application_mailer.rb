@@ -1,0 +1,5 @@
+# frozen_string_literal: true
+
+class ApplicationMailer < ActionMailer::Base
+	default from: "shop@shop.example"
+end
