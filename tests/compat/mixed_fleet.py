@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from devtools.child import Child
@@ -20,6 +21,13 @@ from .harness import APPS, PATIENCE_S, Stand
 APP = "mixed.rb"
 #: Seconds that running jobs have when their server is told to stop; LongJob takes longer.
 GRACE_S = 2
+#: Of a ListJob.
+LIST_ITEMS = 15
+#: Threads or fibers of each side for the queues that are not in a capsule, as mixed.rb has them.
+SLOTS = 6
+#: What mixed.rb loads on every job.
+CARGO = {"deep": [1, None, 2**70, "é\u2028", {"f": 0.1}]}
+HEARTBEAT_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +102,24 @@ class Fleet:
         stand = self._stand
         stand.journal.mkdir(exist_ok=True)
         env = {"REDIS_URL": stand.redis.url, "TEST_JOURNAL": str(stand.journal)}
-        argv = [stand.version.ruby, APPS / "mixed_push.rb", f"{seconds:g}", str(seed)]
+        argv: list[str | Path] = [
+            stand.version.ruby,
+            APPS / "mixed_push.rb",
+            f"{seconds:g}",
+            str(seed),
+        ]
         log = stand.folder / "push.log"
         self._pusher = Child(argv, log=log, env=env, cwd=ROOT, name="mixed_push.rb").start()
+
+    def push_steady(self, count: int) -> None:
+        """Jobs that run from one heartbeat to the next."""
+        stand = self._stand
+        stand.journal.mkdir(exist_ok=True)
+        for _ in range(count):
+            job = stand.payload("PlainJob", HEARTBEAT_S + 0.5, cargo=CARGO, pushes=1)
+            stand.push(job)
+            with (stand.journal / "pushed").open("a") as file:
+                file.write(f"{json.loads(job)['jid']} steady\n")
 
     def finish(self, within_s: float) -> None:
         """Until the client has ended and every job has met its fate. That Redis holds none is not
@@ -139,7 +162,8 @@ class Fleet:
     def record(self, side: str) -> dict[str, Any]:
         """A side's process record, without what its heartbeats change. Raises KeyError."""
         client = self._stand.client
-        for member in client.smembers("processes"):
+        members: Any = client.smembers("processes")
+        for member in members:
             identity = member.decode()
             if self.side(pid_of(identity)) == side:
                 assert 0 < int(client.ttl(identity)) <= 60
@@ -158,6 +182,15 @@ class Fleet:
     def shares(self) -> Counter[str]:
         """Runs of each side."""
         return Counter(self.side(run.pid) for run in self._stand.runs())
+
+    def unlisted(self, jids: set[str]) -> dict[str, set[int]]:
+        """Items of lists that were never worked at."""
+        seen: dict[str, set[int]] = {jid: set() for jid in jids}
+        for name, *values in self._stand.said():
+            if name == "item":
+                seen[values[0]].add(values[1])
+        every = set(range(1, LIST_ITEMS + 1))
+        return {jid: every - items for jid, items in seen.items() if items != every}
 
     def handed_over(self) -> set[tuple[str, str]]:
         """(side, side) of jobs that failed here and were done there."""

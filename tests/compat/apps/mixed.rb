@@ -59,7 +59,7 @@ Sidekiq.configure_client do |config|
 end
 
 Sidekiq.configure_server do |config|
-	config.concurrency = 4
+	config.concurrency = 6
 	config.queues = %w[critical,3 default,2 low,1]
 	config.capsule("single") do |capsule|
 		capsule.concurrency = 1
