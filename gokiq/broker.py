@@ -24,12 +24,15 @@ from gokiq.core import (
     SKIPPED,
     Outcome,
 )
+from gokiq.crashes import WINDOW_S, Record
 from gokiq.errors import ReplyError
 from gokiq.promotion import Fate, Push
 from gokiq.redis_link import Arg, RedisLink
 
 #: Hash identity -> JSON of every owner that may hold claims.
 OWNERS = "gokiq:owners"
+#: Hash job -> crashes it was there at (lua/crash.lua).
+CRASHES = "gokiq:crashes"
 #: How long a lease lives without renewal, seconds.
 LEASE_S = 15.0
 #: Day counters live five years, as Sidekiq's do (sidekiq lib/sidekiq/launcher.rb, STATS_TTL).
@@ -193,6 +196,7 @@ class Broker:
         self._settle_claim = Script("settle_claim")
         self._renew, self._adopt = Script("renew"), Script("adopt")
         self._due, self._promote = Script("due"), Script("promote")
+        self._crash = Script("crash")
 
     async def settle_claim(self, settlement: Settlement, wishes: Sequence[Wish]) -> Taken:
         """Settle outcomes and claim jobs in one round trip (lua/settle_claim.lua).
@@ -315,24 +319,39 @@ class Broker:
         )
         return [answer == 1 for answer in answers]
 
-    async def adopt(self, identity: str, queues: Iterable[str], *, proved: bool) -> int:
+    async def adopt(self, identity: str, queues: Iterable[str], *, proved: bool) -> list[bytes]:
         """Give a dead owner's claims back to their queues and strike it from the register; returns
-        how many.
+        their payloads.
 
         Stops, and leaves the register alone, when the owner turns out to have a lease (unless its
         death is `proved`).
         """
-        moved_in_all = 0
+        moved_in_all: list[bytes] = []
         for queue in queues:
             keys = (lease_key(identity), claims_key(identity, queue), f"queue:{queue}")
             left = 1
             while left:
                 moved, left = await self._adopt(self.link, keys, (ADOPT_CHUNK, int(proved)))
-                if moved < 0:
+                if moved is None:
                     return moved_in_all
                 moved_in_all += moved
         await self.link.pipeline([("HDEL", OWNERS, identity), ("DEL", lease_key(identity))])
         return moved_in_all
+
+    async def note_crash(self, keys: Sequence[str], *, alone: bool) -> list[Record]:
+        """Remember that these jobs (crashes.key_of) were in a worker that died; returns their
+        records.
+        """
+        raw = await self._crash(self.link, (CRASHES,), (WINDOW_S, int(alone), *keys))
+        return [record for one in raw if (record := Record.parse(one)) is not None]
+
+    async def crashes(self) -> dict[bytes, bytes]:
+        """All records of crashes, as Redis holds them."""
+        return dict(await self.link.call("HGETALL", CRASHES))
+
+    async def forget_crashes(self, keys: Sequence[str]) -> None:
+        """Strike jobs from the record."""
+        await self.link.call("HDEL", CRASHES, *keys)
 
     async def due(self, key: str, lease_s: int = 0) -> tuple[float, list[bytes]]:
         """Redis's time in epoch seconds, and up to PROMOTE_CHUNK due members of `retry` or

@@ -6,11 +6,11 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 
 from gokiq.app import AppInfo
 from gokiq.broker import Broker, Settlement, Taken, Wish
-from gokiq.core import DEAD, MAX_BODY_BYTES, REFUSED, Job, Outcome, backoff_s
+from gokiq.core import DEAD, DISCARDED, MAX_BODY_BYTES, REFUSED, Job, Outcome, backoff_s
 from gokiq.errors import ConnectionLost, ReplyError
 from gokiq.fleet import Fleet
 from gokiq.log import get_logger
@@ -44,6 +44,7 @@ class Dispatcher:
         self._orders = _orders(app, rng)
         self._pending = Settlement()
         self._unsent: deque[Job] = deque()
+        self._held: dict[int, Job] = {}
         self._wake = asyncio.Event()
         self._hungry = dict.fromkeys(self._orders, True)
         self._must_reconcile = False
@@ -57,6 +58,8 @@ class Dispatcher:
         self.lease_lost = asyncio.Event()
         #: Outcomes that came too late: their claim had been adopted.
         self.dropped = 0
+        #: Sees newly claimed jobs before they are sent; keeps those that must not run now.
+        self.screen: Callable[[list[Job]], list[Job]] = lambda jobs: jobs
 
     # what others tell us
 
@@ -86,7 +89,37 @@ class Dispatcher:
     def give_back(self, jobs: Iterable[Job]) -> None:
         """Jobs that nobody runs any more go back to the tail of their queues, as they came."""
         for job in jobs:
+            self._held.pop(job.number, None)
             self._pending.add(job.route, Outcome(job.number, REFUSED))
+        self._wake.set()
+
+    def hold(self, jobs: Iterable[Job]) -> None:
+        """Jobs that are out nowhere and still ours: somebody decides about them."""
+        for job in jobs:
+            self._held[job.number] = job
+
+    def park(self, job: Job) -> None:
+        """A held job will not run soon: its slot is free for others meanwhile."""
+        self._valve.release(self._capsule_of[job.route], 1)
+        self._wake.set()
+
+    def unpark(self, job: Job) -> None:
+        """A parked job goes on; it is no longer held."""
+        self._held.pop(job.number, None)
+        self._valve.take(self._capsule_of[job.route], 1)
+
+    def run_anyway(self, jobs: Iterable[Job]) -> None:
+        """Jobs that were held run like any other."""
+        self._send(jobs)
+
+    def bury(self, job: Job, payload: bytes | None, now: float) -> None:
+        """A held job goes to the dead set as `payload`, at epoch seconds `now`; None drops it. It
+        counts as one that ran and failed.
+        """
+        self._held.pop(job.number, None)
+        status = DISCARDED if payload is None else DEAD
+        outcome = Outcome(job.number, status, counts=3, score=now, payload=payload or b"")
+        self._pending.add(job.route, outcome)
         self._wake.set()
 
     def drain(self) -> None:
@@ -266,7 +299,7 @@ class Dispatcher:
                 self._valve.take(capsule, found[capsule])
             self._hungry[capsule] = found[capsule] >= want
         if jobs:
-            self._send(jobs)
+            self._send(self.screen(jobs))
 
     def _send(self, jobs: Iterable[Job]) -> None:
         self._unsent.extend(job for job in jobs if not self._is_giant(job))
@@ -318,7 +351,7 @@ class Dispatcher:
         self._must_reconcile = False
         self._forget_settled(held.keys())
         known = {job.number for job in self.running()} | {job.number for job in self._unsent}
-        known |= self._pending.numbers()
+        known |= self._pending.numbers() | self._held.keys()
         now = time.monotonic()
         found = [
             Job(n, route, payload, now)
@@ -329,7 +362,7 @@ class Dispatcher:
             self._valve.take(self._capsule_of[job.route], 1)
         if found:
             log.info("Reconciled: %d claims whose reply was lost run now", len(found))
-            self._send(found)
+            self._send(self.screen(found))
 
     def _forget_settled(self, held: Set[int]) -> None:
         for route, count in self._pending.keep(held).items():

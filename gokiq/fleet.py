@@ -38,17 +38,30 @@ class Fleet:
         )
         self.on_finished: Callable[[list[tuple[Job, Outcome]]], None] = lambda ended: None
         self.on_orphans: Callable[[list[Job]], None] = lambda orphans: None
+        self.on_crash: Callable[[WorkerLink, list[Job]], None] | None = None
+        self.on_solo: Callable[[list[Job]], None] = lambda ended: None
         self.on_room: Callable[[], None] = lambda: None
         self.on_gone: Callable[[int], None] = lambda pid: None
         self.is_closing = False
         #: Set once a worker takes jobs.
         self.served = asyncio.Event()
         self._left = asyncio.Event()
+        self._root = 0
 
     @property
     def room(self) -> int:
-        """Jobs that all workers together take now."""
-        return sum(worker.room for worker in self.workers)
+        """Jobs that all workers together take now, the one for suspects left out."""
+        return sum(worker.room for worker in self.workers if not worker.is_solo)
+
+    @property
+    def solo(self) -> WorkerLink | None:
+        """The worker for suspects, if there is one."""
+        return next((worker for worker in self.workers if worker.is_solo), None)
+
+    @property
+    def root_pid(self) -> int:
+        """The sidecar's root, as its workers know it; 0 without workers."""
+        return next((int(worker.hello.get("ppid") or 0) for worker in self.workers), self._root)
 
     @property
     def ready_count(self) -> int:
@@ -65,7 +78,8 @@ class Fleet:
         """Send jobs to the workers so that their loads even out; returns those for which there was
         no room.
         """
-        ready = sorted((w for w in self.workers if w.room > 0), key=lambda w: len(w.open))
+        takers = (w for w in self.workers if w.room > 0 and not w.is_solo)
+        ready = sorted(takers, key=lambda w: len(w.open))
         if not ready:
             return jobs
         level = -(-(len(jobs) + sum(len(w.open) for w in ready)) // len(ready))
@@ -132,6 +146,7 @@ class Fleet:
         """Listener."""
         self._promote_standby(worker)
         self.workers.append(worker)
+        self._root = int(worker.hello.get("ppid") or 0)
         if not self.first_hello.done():
             self.first_hello.set_result(worker.hello)
         if self._welcome is not None:
@@ -141,11 +156,15 @@ class Fleet:
         """Listener."""
         log.debug("Worker %d: %s, credit %d", worker.pid, worker.state.value, worker.credit)
         self.served.set()
+        if worker.is_solo:
+            self.on_solo([])
         self.on_room()
 
     def finished(self, worker: WorkerLink, ended: list[tuple[Job, Outcome]]) -> None:
         """Listener."""
         self.on_finished(ended)
+        if worker.is_solo:
+            self.on_solo([job for job, _ in ended])
 
     def lost(self, worker: WorkerLink, orphans: list[Job], reason: str) -> None:
         """Listener."""
@@ -153,14 +172,17 @@ class Fleet:
         if worker in self.workers:
             self.workers.remove(worker)
             self._left.set()
-            self.on_gone(worker.pid)
-            if reason and not self.is_closing:
+            if worker.has_died and not self.is_closing and self.on_crash is not None:
+                self.on_crash(worker, orphans)
+                orphans = []
+            elif reason and not self.is_closing:
                 log.error(
                     "Worker %d is gone (%s); %d jobs go back to their queues",
                     worker.pid,
                     reason,
                     len(orphans),
                 )
+            self.on_gone(worker.pid)
         elif reason and not self.is_closing and worker.hello == {} and "refused" in reason:
             log.error("%s", reason)
         if orphans:

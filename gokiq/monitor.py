@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -15,6 +16,8 @@ from gokiq.log import get_logger
 log = get_logger("monitor")
 
 _MAX_DATAGRAM_BYTES = 8192
+#: Endings of workers that nobody has asked about are kept up to this many.
+_MOST_ENDINGS = 100
 
 
 @dataclass(slots=True)
@@ -34,6 +37,8 @@ class Monitor:
     path: str
     vitals: dict[int, Vitals] = field(default_factory=dict)
     boot_failure: dict[str, Any] | None = None
+    _endings: dict[int, tuple[int | None, int | None]] = field(default_factory=dict)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
     on_stall: Callable[[int, dict[str, Any], float], None] = lambda pid, stalled, lag_ms: None
     _socket: socket.socket | None = None
 
@@ -59,6 +64,17 @@ class Monitor:
     def forget(self, pid: int) -> None:
         """A worker is gone."""
         self.vitals.pop(pid, None)
+
+    async def ending(self, pid: int, timeout_s: float) -> tuple[int | None, int | None]:
+        """(signal, exit status) with which a worker's process ended, as the root has seen it; two
+        None when it does not say so in time.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while pid not in self._endings:
+                    self._news.clear()
+                    await self._news.wait()
+        return self._endings.pop(pid, (None, None))
 
     @property
     def rss_kb(self) -> int:
@@ -86,6 +102,12 @@ class Monitor:
             self._beat(message)
         elif event == "boot_failed":
             self.boot_failure = message
+        elif event == "exited":
+            while len(self._endings) >= _MOST_ENDINGS:
+                self._endings.pop(next(iter(self._endings)))
+            pid = int(message.get("pid") or 0)
+            self._endings[pid] = (message.get("signal"), message.get("status"))
+            self._news.set()
         elif event == "exiting":
             self.forget(int(message.get("pid") or 0))
             log.debug("Worker %s exits: %s", message.get("pid"), message.get("reason"))

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from gokiq.broker import LEASE_S, Broker
+from gokiq.crashes import key_of
 from gokiq.dispatcher import Dispatcher
 from gokiq.errors import ConnectionLost, ReplyError
 from gokiq.identity import Identity, is_proved_dead
@@ -89,5 +90,9 @@ class Reaper:
                 moved = await self._broker.adopt(
                     identity, owners[identity].get("queues", ()), proved=proved
                 )
-                log.info("Adopted %d claims of the dead owner %s", moved, identity)
+                log.info("Adopted %d claims of the dead owner %s", len(moved), identity)
+                if moved:
+                    await self._broker.note_crash(
+                        [key_of(payload) for payload in moved], alone=len(moved) == 1
+                    )
                 self._dispatcher.poke()

@@ -30,6 +30,7 @@ from gokiq.monitor import Monitor
 from gokiq.notify import Notifier
 from gokiq.poller import Poller
 from gokiq.procstat import rss_kb
+from gokiq.quarantine import Quarantine
 from gokiq.reaper import Reaper
 from gokiq.redis_info import check_server
 from gokiq.redis_link import RedisLink
@@ -134,6 +135,8 @@ class Runner:
         await self._check_redis(broker, app)
         valve = Valve({c.name: c.concurrency for c in app.capsules})
         dispatcher = Dispatcher(broker, valve, app, self._fleet, self._rng)
+        quarantine = Quarantine(broker, self._fleet, self._monitor, dispatcher, app)
+        dispatcher.screen = quarantine.screen
         reaper = Reaper(broker, self._identity, dispatcher)
         sources = Sources(
             running=dispatcher.running,
@@ -153,6 +156,8 @@ class Runner:
         self._fleet.on_finished = dispatcher.finished
         self._fleet.on_orphans = dispatcher.give_back
         self._fleet.on_room = dispatcher.room_changed
+        self._fleet.on_crash = quarantine.crashed
+        self._fleet.on_solo = quarantine.solo_changed
         routes = [{"capsule": route.capsule, "queue": route.queue} for route in app.routes]
         self._fleet.welcome_all(self._identity.name, routes)
 
@@ -163,6 +168,7 @@ class Runner:
                 tasks.create_task(heartbeat.run(), name="heartbeat"),
                 tasks.create_task(reaper.run(), name="reaper"),
                 tasks.create_task(waker.run(), name="waker"),
+                tasks.create_task(quarantine.run(), name="quarantine"),
                 tasks.create_task(self._announce(app, heartbeat), name="announce"),
                 tasks.create_task(self._systemd.run(), name="systemd"),
             ]
@@ -184,6 +190,7 @@ class Runner:
             await self._stop.wait()
             self._systemd.stopping()
             quiet()
+            quarantine.drain()
             await self._drain(app, dispatcher)
             for task in running:
                 task.cancel()

@@ -32,6 +32,9 @@ _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
 
 
+DIED = "the worker died"
+
+
 class State(Enum):
     """Life of a connection. STANDBY waits in the listener's backlog for a worker that is free."""
 
@@ -67,7 +70,7 @@ class WorkerLink(asyncio.Protocol):
         self._listener = listener
         self._reader = core.FrameReader(_FROM_WORKER)
         self._transport: asyncio.Transport | None = None
-        self._reason = "the worker died"
+        self._reason = DIED
         self.state = State.STANDBY
         self.hello: dict[str, Any] = {}
         self.open: dict[int, Job] = {}
@@ -81,6 +84,16 @@ class WorkerLink(asyncio.Protocol):
     def room(self) -> int:
         """How many more jobs it takes now."""
         return self.credit - len(self.open) if self.state is State.READY else 0
+
+    @property
+    def is_solo(self) -> bool:
+        """Whether it is there for suspects alone."""
+        return bool(self.hello.get("solo"))
+
+    @property
+    def has_died(self) -> bool:
+        """Whether its process is gone without a word; only meaningful once closed."""
+        return self._reason.startswith(DIED)
 
     @property
     def is_live(self) -> bool:
@@ -169,10 +182,8 @@ class WorkerLink(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Hand over what was out."""
         left_cleanly = self._reason == "" and not self.open
-        if self._reader.buffered and self._reason == "the worker died":
-            self._reason = (
-                f"the worker died inside a frame, {self._reader.buffered} bytes of it came"
-            )
+        if self._reader.buffered and self._reason == DIED:
+            self._reason = f"{DIED} inside a frame, {self._reader.buffered} bytes of it came"
         self.state = State.CLOSED
         for _, answer in self._promotions.values():
             if not answer.done():

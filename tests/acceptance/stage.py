@@ -64,6 +64,14 @@ class Stage:
             lambda: not find_jobs(self.client).all(), timeout_s=timeout_s, what="all jobs were done"
         )
 
+    def finish_but_dead(self, server: GokiqFast, timeout_s: float = 60) -> None:
+        """Wait until no job is left in Redis but in the dead set."""
+        server.wait_until(
+            lambda: find_jobs(self.client).all() == list(find_jobs(self.client).dead),
+            timeout_s=timeout_s,
+            what="all jobs were done or dead",
+        )
+
     def assert_nothing_lost(self, *, cut_at_ms: float | None = None) -> None:
         """Every job was done; twice only what was running at `cut_at_ms` (monotonic ms)."""
         runs = self.runs()

@@ -243,7 +243,7 @@ def test_outcomes_of_adopted_claims_are_fenced_off(play: Any, client: redis.Redi
     async def scene(broker: Broker) -> Any:
         await broker.settle_claim(Settlement(), [(1, [(0, 1)])])
         client.delete(lease_key(ME))
-        assert await broker.adopt(ME, ["a", "b"], proved=False) == 1
+        assert len(await broker.adopt(ME, ["a", "b"], proved=False)) == 1
         return await broker.settle_claim(
             settle((0, Outcome(1, RETRY, counts=3, score=1.0, payload=b"x"))), []
         )
@@ -304,7 +304,7 @@ def test_adoption_keeps_the_order_and_strikes_the_owner(play: Any, client: redis
     async def scene(broker: Broker) -> int:
         await broker.settle_claim(Settlement(), [(2000, [(0, 1200), (1, 5)])])
         client.delete(lease_key(ME))
-        return await broker.adopt(ME, ["a", "b"], proved=False)
+        return len(await broker.adopt(ME, ["a", "b"], proved=False))
 
     assert play(scene) == 1201
     assert client.lrange("queue:a", 0, -1)[::-1] == jobs
@@ -317,7 +317,7 @@ def test_a_living_owner_is_not_adopted(play: Any, client: redis.Redis) -> None:
 
     async def scene(broker: Broker) -> int:
         await broker.settle_claim(Settlement(), [(1, [(0, 1)])])
-        return await broker.adopt(ME, ["a"], proved=False)
+        return len(await broker.adopt(ME, ["a"], proved=False))
 
     assert play(scene) == 0
     assert client.hlen(claims_key(ME, "a")) == 1

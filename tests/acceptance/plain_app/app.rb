@@ -34,3 +34,16 @@ class FailingJob
     raise ArgumentError, "no way"
   end
 end
+
+# Kills its worker, after a while.
+class PoisonJob
+  include Sidekiq::Job
+
+  def perform(seconds, signal)
+    JOURNAL.record(jid, self.class) do
+      sleep(seconds)
+      Process.kill(signal, Process.pid)
+      sleep
+    end
+  end
+end

@@ -63,6 +63,7 @@ module Gokiq
 				@booted = true
 				patience_s = services.map(&:drain_s).max + MARGIN_S
 				@policy = configuration.container_policy.call
+				@policy.monitor = @monitor if @policy.respond_to?(:monitor=)
 				Controller.new(services, @policy, graceful_stop: patience_s).run
 				exit!(1) if @policy.hopeless?
 			end

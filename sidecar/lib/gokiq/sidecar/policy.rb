@@ -26,6 +26,9 @@ module Gokiq
 				@served = @hopeless = false
 			end
 
+			# @attribute [Monitor | Nil] Who is told how workers ended.
+			attr_writer :monitor
+
 			# @returns [Boolean] Whether no worker could start.
 			def hopeless?
 				@hopeless
@@ -37,7 +40,8 @@ module Gokiq
 			end
 
 			# A worker has ended.
-			def child_exit(container, _child, status, **)
+			def child_exit(container, child, status, **)
+				tell(child, status)
 				return @served = true if success?(status)
 				return if container.stopping?
 				return give_up(container) if status&.exitstatus == Failure::STATUS && !@served && container.state.none? { |_, state| state[:ready] }
@@ -46,6 +50,12 @@ module Gokiq
 			end
 
 			private
+
+			def tell(child, status)
+				return unless @monitor && status && child.respond_to?(:pid)
+
+				@monitor.call("exited", pid: child.pid, signal: status.termsig, status: status.exitstatus)
+			end
 
 			def give_up(container)
 				@hopeless = true

@@ -56,6 +56,16 @@ module Gokiq
 				super
 			end
 
+			# Fork a worker for jobs that are to run alone. Nobody replaces it.
+			def add_solo(container)
+				container.spawn(name: "gokiq solo") do |instance|
+					Async do
+						Worker.new(@application, @listener, @monitor, @generation, solo: true).start
+						instance.ready!
+					end
+				end
+			end
+
 			# In a worker: start it.
 			def run(_instance, _evaluator)
 				Worker.new(@application, @listener, @monitor, @generation).start

@@ -27,11 +27,13 @@ module Gokiq
 			# @parameter listener [UNIXServer] Shared with the other workers.
 			# @parameter monitor [Monitor]
 			# @parameter generation [Integer]
-			def initialize(application, listener, monitor, generation)
+			# @parameter solo [Boolean] Whether it is there for suspects, one at a time.
+			def initialize(application, listener, monitor, generation, solo: false)
 				@application = application
 				@listener = listener
 				@monitor = monitor
 				@generation = generation
+				@solo = solo
 				@state = State.new
 				@lifecycle = Lifecycle.new(application.config)
 				@workload = Workload.new(application.plan, @state, priority: thread_priority(application.config))
@@ -58,7 +60,7 @@ module Gokiq
 
 			# @returns [Hash] The body of HELLO.
 			def hello
-				@application.hello(@generation)
+				@application.hello(@generation).merge(solo: @solo)
 			end
 
 			# @parameter name [String]

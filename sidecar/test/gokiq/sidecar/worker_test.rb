@@ -122,7 +122,30 @@ class WorkerTest < Minitest::Test
 		Process.kill(:KILL, leader)
 		Wait.for("another startup") { root.notes.count("event startup second") == 2 }
 		pids = root.notes.filter_map { |line| line[/\Aleader pid=(\d+)/, 1] }
-		assert_equal [leader.to_s], pids - root.workers.map(&:to_s)
+		Wait.for("the end of the first") { pids - root.workers.map(&:to_s) == [leader.to_s] }
+	end
+
+	def test_one_more_worker_comes_when_asked_for_and_nobody_replaces_it
+		root = start
+		peer = root.greet
+		assert_equal false, peer.hello["solo"]
+		# The first worker may be there before its root takes signals.
+		asked = 0.0
+
+		Wait.for("one more worker") do
+			Process.kill(:URG, root.pid) && asked = Wait.now if Wait.now - asked > 2.0
+			root.workers.size == 2
+		end
+
+		solo = root.greet
+		assert_equal true, solo.hello["solo"]
+		solo.jobs(1 => ["NoteJob", "alone"])
+		assert_equal :ok, solo.results(1).fetch(1).status
+
+		Process.kill(:KILL, solo.hello["pid"])
+		ended = root.event("exited")
+		assert_equal [solo.hello["pid"], 9, nil], ended.values_at("pid", "signal", "status")
+		Wait.for("its end") { root.workers == [peer.hello["pid"]] }
 	end
 
 	def test_two_connections_meet_two_workers
