@@ -12,7 +12,7 @@ from devtools.failure import DevError
 ROOT = Path(__file__).resolve().parent.parent
 
 #: Programs that have a variable of their own to name another one.
-VARIABLES = {"ruby": "GOKIQ_RUBY"}
+VARIABLES = {"ruby": "GOKIQ_RUBY", "chromium-headless-shell": "GOKIQ_BROWSER"}
 
 
 def find_program(name: str) -> Path:
