@@ -53,12 +53,10 @@ class TestRecord:
 
     @assertion(3, "all fields of the record; concurrency is one of them")
     def test_it_has_every_field(self, shared: Stand) -> None:
-        fields = shared.client.hkeys(shared.identity())
+        fields = set(shared.client.hkeys(shared.identity()))
 
-        assert {field.decode() for field in fields} >= {
-            *("info", "busy", "beat", "rtt_us", "quiet", "rss"),
-            *("concurrency",),
-        }
+        # Sidekiq 7 has its concurrency in `info` alone; one more field does not disturb it.
+        assert fields >= {b"info", b"busy", b"beat", b"rtt_us", b"quiet", b"rss", b"concurrency"}
 
     @assertion(4, "quiet is the word false")
     def test_it_says_that_it_is_not_quiet(self, shared: Stand) -> None:
