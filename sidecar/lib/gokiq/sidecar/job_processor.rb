@@ -28,7 +28,7 @@ module Gokiq
 				@server_middleware = ServerChain.for(config.server_middleware)
 				@job_log = capsule.config.logger
 				@lean = Stock.processor?
-				@stock_logger = Stock.job_logger?(@job_logger)
+				@stock_logger = Stock.job_logger?(@job_logger) && !config[:skip_default_job_logging]
 				@stock_reloader = Stock.reloader?(@reloader)
 			end
 
@@ -116,12 +116,21 @@ module Gokiq
 				@job_logger.prepare(job_hash) do
 					@retrier.global(payload, queue) do
 						if @stock_logger && !@job_log.info?
-							count(job_hash, queue, payload, &block)
+							unlogged { count(job_hash, queue, payload, &block) }
 						else
 							@job_logger.call(job_hash, queue) { count(job_hash, queue, payload, &block) }
 						end
 					end
 				end
+			end
+
+			# What Sidekiq's job logger does where no line of it would be seen: handlers find a failure's seconds in the context.
+			def unlogged
+				started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+				yield
+			rescue Exception
+				::Sidekiq::Context.add(:elapsed, (Process.clock_gettime(Process::CLOCK_MONOTONIC) - started).round(3))
+				raise
 			end
 
 			def count(job_hash, queue, payload, &block)

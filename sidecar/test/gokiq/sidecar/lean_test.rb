@@ -53,6 +53,12 @@ class LeanTest < Minitest::Test
 		"not implemented" => ["InlineJobs::Call", {fields: {}, body: -> { raise NotImplementedError }}],
 	}.freeze
 
+	def setup
+		super
+		@contexts = []
+		@config[:death_handlers] << ->(*) { @contexts << Sidekiq::Context.current.keys }
+	end
+
 	RAW = ["{", "2", "[]", "null", "{}", '{"class":null}', '{"class":["x"],"retry":true}', '{"class":"InlineJobs::Plain","args":5,"retry":true}', '{"class":"InlineJobs::Plain"}'].freeze
 
 	[Logger::INFO, Logger::WARN].each do |level|
@@ -130,6 +136,7 @@ class LeanTest < Minitest::Test
 		Witness.seen = []
 		@trouble.clear
 		@deaths.clear
+		@contexts.clear
 		@log.truncate(0)
 		@log.rewind
 		began = Time.now.to_f
@@ -142,6 +149,7 @@ class LeanTest < Minitest::Test
 			middleware: Witness.seen,
 			trouble: @trouble.map { |error, context| [error.class, error.message, context] },
 			deaths: @deaths.map { |job, error| [steady(job), error.class] },
+			contexts: @contexts.dup,
 			log: @log.string.gsub(/\S*\d\d:\d\d:\S+|elapsed=\S+|tid=\S+/, "…"),
 		}
 	end
