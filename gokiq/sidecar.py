@@ -82,8 +82,8 @@ class WorkerLink(asyncio.Protocol):
 
     @property
     def room(self) -> int:
-        """How many more jobs it takes now."""
-        return self.credit - len(self.open) if self.state is State.READY else 0
+        """How many more jobs it takes now: none while more are out than its credit has become."""
+        return max(self.credit - len(self.open), 0) if self.state is State.READY else 0
 
     @property
     def is_solo(self) -> bool:

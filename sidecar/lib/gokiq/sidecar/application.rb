@@ -3,6 +3,7 @@
 # Merely defining Sidekiq::CLI makes `Sidekiq.server?` true, so this comes before the application.
 require "sidekiq/cli"
 
+require_relative "database"
 require_relative "errors"
 require_relative "promoter"
 require_relative "redis_address"
@@ -42,6 +43,7 @@ module Gokiq
 				isolate if @plan.lane == :fiber
 				@hello = describe
 				Unused.of(config).each { |line| config.logger.warn { "gokiq: #{line}" } }
+				advise
 				widen
 				disconnect
 				Process.warmup if Process.respond_to?(:warmup) && ENV["RUBY_DISABLE_WARMUP"] != "1"
@@ -132,6 +134,11 @@ module Gokiq
 				end
 
 				::ActiveSupport::IsolatedExecutionState.isolation_level = :fiber
+			end
+
+			def advise
+				database = Database.for(@plan.slots) if @plan.lane == :fiber
+				config.logger.warn { "gokiq: #{database.advice}" } if database
 			end
 
 			# Connections must not be shared with the workers that are forked next.

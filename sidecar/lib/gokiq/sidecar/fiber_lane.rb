@@ -1,7 +1,9 @@
 # frozen_string_literal: true
 
 require "async"
+require "async/condition"
 
+require_relative "database"
 require_relative "slot"
 
 module Gokiq
@@ -16,11 +18,15 @@ module Gokiq
 			# @parameter state [State] Of the worker.
 			# @parameter report [Proc] Called with each job and its entry.
 			# @parameter divert [Proc | Nil] Called with each job and its hash; true if another lane has taken it.
-			def initialize(size, state, report:, divert: nil)
+			# @parameter database [Database | Nil] Asked before a job starts.
+			# @parameter held [Proc | Nil] Called now and then while jobs are held back.
+			def initialize(size, state, report:, divert: nil, database: nil, held: nil)
 				@size = size
 				@state = state
 				@report = report
 				@divert = divert
+				@database = database
+				@held = held
 				@pending = []
 				@idle = []
 				@count = 0
@@ -33,6 +39,16 @@ module Gokiq
 			def start(parent: Async::Task.current)
 				@scheduler = Fiber.scheduler
 				parent.async(transient: true, annotation: "gokiq fiber lane") { |task| spawn_on_demand(task) }
+				return unless @database
+
+				@holding = Async::Condition.new
+				@database.on_release { wake unless @pending.empty? }
+				parent.async(transient: true, annotation: "gokiq database") { look_after_held }
+			end
+
+			# @returns [Integer] Jobs that it runs or is to run.
+			def jobs
+				@pending.size + @count - @idle.size
 			end
 
 			# Take a job.
@@ -87,7 +103,7 @@ module Gokiq
 				while true
 					@waking = false
 
-					while (job = @pending.shift)
+					while (@database.nil? || admitted?) && (job = @pending.shift)
 						wake unless @pending.empty?
 						run(slot, job)
 						return if slot.retired?
@@ -104,6 +120,30 @@ module Gokiq
 			ensure
 				@count -= 1
 				wake unless @pending.empty?
+			end
+
+			# The fiber that asks runs nothing itself.
+			def admitted?
+				return false if @pending.empty?
+				return true if @database.admit?(@count - @idle.size - 1)
+
+				@holding.signal
+				false
+			end
+
+			# A connection that is given back, or the end of a job, starts the next one at once. What is left are jobs that the
+			# limit holds, and connections that come back in other threads.
+			def look_after_held
+				while true
+					@holding.wait
+
+					until @pending.empty?
+						sleep(Database::LOOK_S)
+						@database.look(@count - @idle.size)
+						@held&.call
+						wake unless @pending.empty?
+					end
+				end
 			end
 
 			def run(slot, job)

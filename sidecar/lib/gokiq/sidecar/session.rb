@@ -98,7 +98,7 @@ module Gokiq
 				end
 
 				@worker.greeted(self)
-				@outbox.push(Frame::READY, [@worker.slots].pack("N"))
+				@outbox.push(Frame::READY, [@worker.workload.credit].pack("N"))
 			end
 
 			def batch(body)

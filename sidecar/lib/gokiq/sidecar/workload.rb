@@ -4,6 +4,7 @@ require "async"
 require "async/condition"
 
 require_relative "fiber_lane"
+require_relative "frame"
 require_relative "job"
 require_relative "thread_lane"
 
@@ -24,12 +25,17 @@ module Gokiq
 				@outbox = nil
 				@settled = Async::Condition.new
 				@declared = {}
+				@plan = plan
+				@announced = plan.slots
 
 				if plan.lane == :thread
 					@lanes = [@main = ThreadLane.new(plan.slots, priority, state, report: method(:report))]
 				else
 					@threads = ThreadLane.new(plan.threads, BESIDE_FIBERS, state, report: method(:report))
-					@main = FiberLane.new(plan.slots, state, report: method(:report), divert: method(:divert))
+					@database = Database.for(plan.slots)
+					@main = FiberLane.new(
+						plan.slots, state, report: method(:report), divert: method(:divert), database: @database, held: method(:announce)
+					)
 					@lanes = [@main, @threads]
 				end
 			end
@@ -45,6 +51,15 @@ module Gokiq
 			# @returns [Integer] How many jobs are out.
 			def size
 				@jobs.size
+			end
+
+			# Jobs that may be out at once: a slot each, but fewer while they would only wait for the database.
+			# @returns [Integer]
+			def credit
+				return @plan.slots unless @database
+
+				elsewhere = [@jobs.size - @main.jobs, 0].max
+				@announced = [@database.window + elsewhere, @plan.slots].min
 			end
 
 			# Take a job.
@@ -136,7 +151,14 @@ module Gokiq
 				job.parsed = job_hash
 				job.slot = nil
 				@threads.push(job)
+				announce if @database
 				true
+			end
+
+			# Tell the orchestrator when the credit has changed.
+			def announce
+				before = @announced
+				@outbox&.push(Frame::READY, [@announced].pack("N")) if credit != before
 			end
 
 			def threaded?(job_hash)

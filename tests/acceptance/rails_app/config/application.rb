@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "rails"
+require "active_record/railtie" if ENV["DATABASE_URL"]
 require "active_job/railtie"
 require "sidekiq"
 require "sidekiq/rails"
@@ -13,6 +14,7 @@ class TestApp < Rails::Application
   config.enable_reloading = ENV["TEST_RELOADING"] == "1"
   config.secret_key_base = "only for tests"
   config.logger = Logger.new($stdout, level: Logger::WARN)
+  config.log_level = :warn
   config.active_job.queue_adapter = :sidekiq
   config.active_support.isolation_level = ENV.fetch("TEST_ISOLATION", "fiber").to_sym
 end

@@ -2,3 +2,4 @@
 
 require_relative "application"
 Rails.application.initialize!
+require_relative "../records" if ENV["DATABASE_URL"]

@@ -1,0 +1,5 @@
+# frozen_string_literal: true
+
+require_relative "config/environment"
+ActiveRecord::Schema.verbose = false
+ActiveRecord::Schema.define { create_table(:entries) { |table| table.integer :number, null: false } }

@@ -1,0 +1,164 @@
+"""Active Record in fibers: connections and transactions are each job's own, and with fewer
+connections than slots jobs wait before they start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from devtools.gokiq import GokiqFast
+from devtools.redis_jobs import count_claims
+from devtools.redis_server import RedisServer
+from devtools.ruby import ruby_script
+from tests.acceptance.stage import payload
+
+pytestmark = pytest.mark.acceptance
+
+APP = Path(__file__).with_name("rails_app")
+#: Jobs at once in one worker.
+SLOTS = 200
+
+
+class Yard:
+    """The test app with a database, one worker, 200 slots."""
+
+    def __init__(self, redis: RedisServer, folder: Path, options: str) -> None:
+        self.redis = redis
+        self.client = redis.client
+        self._folder = folder
+        self._seen = folder / "seen"
+        self._count = 0
+        self._env = {
+            "DATABASE_URL": f"sqlite3:{folder}/test.sqlite3?{options}",
+            "TEST_SEEN": str(self._seen),
+            "RAILS_ENV": "test",
+        }
+        make = ruby_script(APP / "make_table.rb", log=folder / "table.log", env=self._env)
+        with make as table:
+            assert table.wait(60) == 0, table.tail()
+
+    def push(self, job_class: str, rows: list[list[object]]) -> None:
+        jobs = [
+            payload(f"{self._count + i:024x}", job_class, *row, retry=0)
+            for i, row in enumerate(rows)
+        ]
+        self._count += len(jobs)
+        self.client.sadd("queues", "default")
+        self.client.lpush("queue:default", *jobs)
+
+    def gokiq(self, env: Mapping[str, str] | None = None) -> GokiqFast:
+        args = ["-r", str(APP), "-c", str(SLOTS), "--workers", "1"]
+        log = self._folder / "log"
+        return GokiqFast(*args, redis=self.redis, log=log, env={**self._env, **(env or {})})
+
+    def lines(self, kind: str) -> list[list[str]]:
+        if not self._seen.exists():
+            return []
+        found = (line.split() for line in self._seen.read_text().splitlines())
+        return [words[1:] for words in found if words[0] == kind]
+
+    def processed(self) -> int:
+        return int(self.client.get("stat:processed") or 0)
+
+    def failed(self) -> int:
+        return int(self.client.get("stat:failed") or 0)
+
+    def finish(self, server: GokiqFast, timeout_s: float = 60) -> None:
+        server.wait_until(
+            lambda: self.processed() == self._count, timeout_s=timeout_s, what="all jobs had run"
+        )
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as running:
+        yield running
+
+
+def test_200_transactions_at_once_share_no_connection(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    yard = Yard(redis_server, tmp_path, "pool=200")
+    yard.push("MarkJob", [[number, SLOTS] for number in range(SLOTS)])
+
+    with yard.gokiq() as server:
+        yard.finish(server)
+
+    marks = yard.lines("mark")
+    assert {inside for _, inside, *_ in marks} == {"200"}
+    assert len({connection for *_, connection, _ in marks}) == SLOTS
+    assert {number: found for number, *_, found in marks} == {str(n): str(n) for n in range(SLOTS)}
+    left = {words[0]: words[1:] for words in yard.lines("left")}
+    assert left == {str(n): [] if n % 2 else [str(n)] for n in range(SLOTS)}
+    assert yard.failed() == 0
+
+
+def test_rows_of_an_open_transaction_are_seen_by_nobody_else(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    yard = Yard(redis_server, tmp_path, "pool=200&default_transaction_mode=immediate")
+    yard.push("ReadJob", [[100]] * 5)
+    yard.push("WriteJob", [[number] for number in range(190)])
+
+    with yard.gokiq() as server:
+        yard.finish(server)
+        yard.push("ReadJob", [[1]])
+        yard.finish(server)
+
+    assert len(yard.lines("wrote")) == 190
+    assert {count for [count] in yard.lines("odd")} == {"0"}
+    assert yard.failed() == 0
+
+
+def test_jobs_that_would_wait_for_a_connection_stay_in_redis(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """200 times 0.1 s on 5 connections are 4 s of waiting; more than 1 s is an error."""
+    yard = Yard(redis_server, tmp_path, "pool=5&checkout_timeout=1")
+    yard.push("HoldJob", [[0, 0.1]] * 200)
+    most_claimed = 0
+
+    def is_half_done() -> bool:
+        nonlocal most_claimed
+        most_claimed = max(most_claimed, count_claims(yard.client))
+        return yard.processed() >= 100
+
+    with yard.gokiq() as server:
+        server.wait_until(is_half_done, timeout_s=60, what="half of the jobs had run")
+        yard.finish(server)
+
+    assert yard.failed() == 0
+    assert len(yard.lines("held")) == 200
+    assert most_claimed <= 30
+    advice = "database.yml gives 5 connections to each process, a worker runs 200 jobs at once"
+    assert advice in server.log.read_text()
+
+
+def test_jobs_that_need_a_connection_late_do_not_pile_up(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """All 200 at once would wait for up to 4 s."""
+    yard = Yard(redis_server, tmp_path, "pool=5&checkout_timeout=2")
+    yard.push("HoldJob", [[0.3, 0.1]] * 200)
+
+    with yard.gokiq() as server:
+        yard.finish(server)
+
+    assert yard.failed() == 0
+
+
+def test_a_small_pool_does_not_hold_jobs_that_use_no_database(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """One after another in fives they would take 80 s."""
+    yard = Yard(redis_server, tmp_path, "pool=5&checkout_timeout=1")
+    yard.push("HoldJob", [[1, 0]] * 400)
+
+    with yard.gokiq() as server:
+        server.wait_ready()
+        yard.finish(server, timeout_s=25)
+
+    assert yard.failed() == 0
