@@ -5,6 +5,7 @@ require "sidekiq/cli"
 
 require_relative "database"
 require_relative "errors"
+require_relative "locale"
 require_relative "promoter"
 require_relative "redis_address"
 require_relative "settings"
@@ -137,8 +138,9 @@ module Gokiq
 			end
 
 			def advise
-				database = Database.for(@plan.slots) if @plan.lane == :fiber
-				config.logger.warn { "gokiq: #{database.advice}" } if database
+				return unless @plan.lane == :fiber
+
+				[Database.for(@plan.slots)&.advice, Locale.advice].compact.each { |line| config.logger.warn { "gokiq: #{line}" } }
 			end
 
 			# Connections must not be shared with the workers that are forked next.
