@@ -4,6 +4,7 @@ read.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +39,8 @@ class Shop:
         self._env = {
             "SHOP_DATABASE": str(folder / "shop.sqlite3"),
             "RAILS_ENV": "development",
-            "RAILS_LOG_TO_STDOUT": "1",
+            # The Ruby that is there has the gems; Bundler would write a Gemfile.lock into the app.
+            "BUNDLE_GEMFILE": os.devnull,
             **(env or {}),
         }
 
