@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from gokiq import __version__, give_back, log
+from gokiq import __version__, give_back, log, web
 from gokiq.config import EVENTS, LANES, from_arguments
 from gokiq.errors import GokiqError
 
@@ -22,6 +22,7 @@ examples:
   gokiq-fast                               the Rails app in this folder, config/sidekiq.yml
   gokiq-fast -c 500 -q critical,3 -q default
   gokiq-fast -r ./app.rb --workers 4
+  gokiq-fast web                           Sidekiq's Web UI for the app, see its -h
   gokiq-fast give-back                     return the jobs of dead gokiq processes, see its -h
 
 Everything that the app's own Sidekiq configuration sets (config/sidekiq.yml, initializers) counts.
@@ -99,6 +100,17 @@ def give_back_parser() -> argparse.ArgumentParser:
     return p
 
 
+def web_parser() -> argparse.ArgumentParser:
+    """The command line of `gokiq-fast web`."""
+    p = _Parser(
+        prog="gokiq-fast web",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    web.add_arguments(p)
+    return p
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
     argv = sys.argv[1:] if argv is None else argv
@@ -109,6 +121,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             fail(str(error))
         except KeyboardInterrupt:
             sys.exit(130)
+    if argv[:1] == ["web"]:
+        try:
+            web.run(web.from_arguments(web_parser().parse_args(argv[1:]), os.environ), os.environ)
+        except GokiqError as error:
+            fail(str(error))
     arguments = parser().parse_args(argv)
     from gokiq.runner import run  # after the parser: -V and -h answer at once
 

@@ -187,21 +187,26 @@ def command(config: Config) -> Sequence[str]:
     """Command line of the root. Under Bundler when the app has a Gemfile. Raises BootError when a
     part is missing.
     """
+    return ruby_command(config.ruby, config.app_directory, "gokiq-sidecar")
+
+
+def ruby_command(ruby: str | None, app_directory: Path, program: str) -> Sequence[str]:
+    """Command line of a program of the sidecar's bin folder, as `command`."""
     home = sidecar_home()
-    ruby = config.ruby or shutil.which("ruby")
+    ruby = ruby or shutil.which("ruby")
     if ruby is None or shutil.which(ruby) is None:
         raise BootError(
             f"no Ruby found ({ruby or 'no `ruby` in PATH'}): "
             "install Ruby 3.3 or later, or set GOKIQ_RUBY to its path"
         )
-    bundled = [] if not _has_gemfile(config) else ["-rbundler/setup"]
-    return [ruby, *bundled, "-I", str(home / "lib"), str(home / "bin" / "gokiq-sidecar")]
+    bundled = ["-rbundler/setup"] if _has_gemfile(app_directory) else []
+    return [ruby, *bundled, "-I", str(home / "lib"), str(home / "bin" / program)]
 
 
-def _has_gemfile(config: Config) -> bool:
+def _has_gemfile(app_directory: Path) -> bool:
     named = os.environ.get("BUNDLE_GEMFILE")
     return bool(named and Path(named).is_file()) or (
-        not named and (config.app_directory / "Gemfile").is_file()
+        not named and (app_directory / "Gemfile").is_file()
     )
 
 
