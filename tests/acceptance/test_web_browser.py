@@ -31,7 +31,9 @@ TABS = ["/", "/busy", "/queues", "/queues/other", "/retries", "/scheduled", "/mo
 TABS += ["/metrics", "/metrics/FailingJob"]
 
 
-@pytest.fixture(params=[V8, V7], ids=lambda version: version.name)
+@pytest.fixture(
+    params=[V8, pytest.param(V7, marks=pytest.mark.slow)], ids=lambda version: version.name
+)
 def version(request: pytest.FixtureRequest) -> Version:
     found: Version = request.param
     return found
