@@ -23,9 +23,9 @@ SLOTS = 200
 
 
 class Yard:
-    """The test app with a database, one worker, 200 slots."""
+    """The test app with a database of `rows` entries, one worker, 200 slots."""
 
-    def __init__(self, redis: RedisServer, folder: Path, options: str) -> None:
+    def __init__(self, redis: RedisServer, folder: Path, options: str, rows: int = 0) -> None:
         self.redis = redis
         self.client = redis.client
         self._folder = folder
@@ -36,8 +36,9 @@ class Yard:
             "TEST_SEEN": str(self._seen),
             "RAILS_ENV": "test",
         }
-        make = ruby_script(APP / "make_table.rb", log=folder / "table.log", env=self._env)
-        with make as table:
+        script, log = APP / "make_table.rb", folder / "table.log"
+        numbers = [str(rows)] if rows else []
+        with ruby_script(script, *numbers, log=log, env=self._env) as table:
             assert table.wait(60) == 0, table.tail()
 
     def push(self, job_class: str, rows: list[list[object]]) -> None:
@@ -162,3 +163,28 @@ def test_a_small_pool_does_not_hold_jobs_that_use_no_database(
         yard.finish(server, timeout_s=25)
 
     assert yard.failed() == 0
+
+
+def test_an_iterable_job_goes_on_at_its_cursor_after_a_restart(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    yard = Yard(redis_server, tmp_path, "pool=5", rows=100)
+    yard.push("WalkJob", [[]])
+
+    with yard.gokiq() as server:
+        server.wait_until(
+            lambda: len(yard.lines("step")) >= 20, timeout_s=60, what="20 rows were walked"
+        )
+        assert server.stop() == 0
+    first = len(yard.lines("step"))
+    with yard.gokiq() as server:
+        server.wait_until(
+            lambda: len(yard.lines("step")) >= 100, timeout_s=60, what="all rows were walked"
+        )
+
+    starts = [cursor for [cursor] in yard.lines("from")]
+    steps = [int(number) for [number] in yard.lines("step")]
+    assert first < 100
+    assert starts[0] == "nil"
+    assert starts[1:] == [str(first + 1)]
+    assert steps == list(range(100))

@@ -85,3 +85,18 @@ class HoldJob
     Seen.note("held")
   end
 end
+
+# Walks over a table, one step at a time.
+class WalkJob
+  include Sidekiq::IterableJob
+
+  def build_enumerator(cursor:)
+    Seen.note("from #{cursor.inspect}")
+    active_record_records_enumerator(Entry.all, cursor: cursor, batch_size: 7)
+  end
+
+  def each_iteration(entry)
+    sleep(0.02)
+    Seen.note("step #{entry.number}")
+  end
+end
