@@ -27,6 +27,8 @@ HERE = Path(__file__).parent
 #: A heartbeat is due every ten seconds; the rest is for a machine that is busy.
 BEAT_S = 30.0
 FAR = time.time() + 3600
+#: The place where class SleepJob waits, as a line of a backtrace.
+ASLEEP = re.compile(r"app\.rb:\d+:in .*perform")
 TABS = ["/", "/busy", "/queues", "/queues/other", "/retries", "/scheduled", "/morgue"]
 TABS += ["/metrics", "/metrics/FailingJob"]
 
@@ -247,12 +249,16 @@ def test_every_tab_opens_and_shows_the_right_numbers(stand: Stand) -> None:
             assert (web.browser.row("FailingJob").count() == 1) is is_there
 
 
-@assertion(102, "Quiet and Stop of the Web UI act on gokiq")
+@assertion(102, "Quiet and Stop of the Web UI, and dump_threads of the API, act on gokiq")
 def test_quiet_and_stop_are_pressed(stand: Stand) -> None:
     running = push(stand, "SleepJob", 600)
     with stand.gokiq("-t", "1") as server, serving(stand) as web:
         stand.wait(server, stand.runs, "the job had started")
         identity = stand.identity()
+        stand.ask(f'Sidekiq::ProcessSet["{identity}"].dump_threads')
+        stand.wait(
+            server, lambda: ASLEEP.search(server.log.read_text()), "threads in the log", BEAT_S
+        )
         web.open("/busy", "before-quiet")
         web.browser.press("Quiet")
         assert web.look("after-quiet")
