@@ -17,7 +17,7 @@ import pytest
 from devtools.gokiq import Server
 
 from .harness import Stand, assertion
-from .life import said, wait_identity, wait_said
+from .life import said, wait_identity, wait_quiet, wait_said
 
 pytestmark = pytest.mark.acceptance
 
@@ -58,6 +58,23 @@ def test_a_job_sees_that_its_process_is_quiet(stand: Stand, lane: str) -> None:
         wait_said(stand, server, "waits", jid)
         server.send_signal(signal.SIGTSTP)
         assert wait_said(stand, server, "quiet", jid)[2:] == [True, True]
+
+
+@assertion(103, "a job can make its process quiet, and stop it")
+def test_a_job_can_order_its_process_about(stand: Stand) -> None:
+    stand.push(stand.payload("LauncherJob", "quiet"))
+    with stand.gokiq("-c", "2", "--workers", "2", app="hooks.rb") as server:
+        server.wait_ready()
+        identity = wait_identity(stand, server)
+        wait_quiet(stand, server, identity)
+        assert stand.ask("Sidekiq::ProcessSet.new.map(&:stopping?)") == [True]
+        assert stand.client.llen("queue:default") == 0
+
+    with stand.gokiq("-c", "2", "--workers", "2", app="hooks.rb", name="again") as server:
+        server.wait_ready()
+        stand.push(stand.payload("LauncherJob", "stop"))
+        assert server.wait(20) == 0
+    assert stand.int("stat:processed") == 2
 
 
 def test_server_middleware_runs_in_order_around_the_job(shared: Stand, server: Server) -> None:

@@ -125,6 +125,15 @@ class UntilQuietJob
 	end
 end
 
+# Asks its process to be quiet, or to stop.
+class LauncherJob
+	include Sidekiq::Job
+
+	def perform(order)
+		Sidekiq::CLI.instance.launcher.public_send(order)
+	end
+end
+
 # Tells its context, which nobody else's may be, before and after others have run.
 class ContextJob
 	include Sidekiq::Job

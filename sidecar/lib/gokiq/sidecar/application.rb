@@ -38,6 +38,7 @@ module Gokiq
 			def load
 				parse
 				@cli.send(:boot_application)
+				@orchestrator = @settings.parent_pid if @settings.parent_pid == Process.ppid
 				config[:identity] = @settings.identity if @settings.identity
 				config.server_middleware
 				@plan = Plan.new(lane: lane, slots: slots, threads: @settings.threads || THREADS)
@@ -71,6 +72,9 @@ module Gokiq
 			def events
 				@settings.events
 			end
+
+			# @returns [Integer | Nil] Pid of the orchestrator that started the root.
+			attr :orchestrator
 
 			# @returns [String] Of the lock that one of the workers holds.
 			def leader_path

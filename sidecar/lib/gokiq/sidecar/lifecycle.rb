@@ -93,11 +93,14 @@ module Gokiq
 			end
 		end
 
-		# What `Sidekiq::CLI.instance.launcher` is here: third-party code asks it whether the process is stopping.
+		# What `Sidekiq::CLI.instance.launcher` is here: third-party code asks it whether the process is stopping. What it is
+		# told holds for the orchestrator and all of its workers, which are one process to Sidekiq.
 		class Launcher
 			# @parameter state [State] Of the worker.
-			def initialize(state)
+			# @parameter orchestrator [Integer | Nil] Its pid; nil if it has not started us.
+			def initialize(state, orchestrator)
 				@state = state
+				@orchestrator = orchestrator
 			end
 
 			# @returns [Boolean]
@@ -107,10 +110,22 @@ module Gokiq
 
 			# Ask for no more jobs.
 			def quiet
-				Process.kill(:TERM, Process.pid)
+				order(:TSTP)
 			end
 
-			alias stop quiet
+			# Ask for the end.
+			def stop
+				order(:TERM)
+			end
+
+			private
+
+			# One who connects from elsewhere cannot be told; then this worker leaves.
+			def order(signal)
+				@orchestrator ? Process.kill(signal, @orchestrator) : Process.kill(:TERM, Process.pid)
+			rescue Errno::ESRCH
+				# It is gone, and so will we be.
+			end
 		end
 	end
 end

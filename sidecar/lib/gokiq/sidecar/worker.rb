@@ -78,7 +78,7 @@ module Gokiq
 			# @returns [Worker] Itself.
 			def start
 				@signals = trap_signals
-				::Sidekiq::CLI.instance.launcher = Launcher.new(@state)
+				::Sidekiq::CLI.instance.launcher = Launcher.new(@state, @application.orchestrator)
 				share_events if @application.events == :one
 				start_up { @lifecycle.startup }
 				@task = Async(annotation: "gokiq worker") { work }
