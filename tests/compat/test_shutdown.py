@@ -36,7 +36,7 @@ def test_an_idle_process_leaves_at_once(stand: Stand) -> None:
 @assertion(75, "TERM with a job longer than the timeout: back in its queue, exit code 0, in time")
 @assertion(76, "what goes back is at the tail, next to run")
 @assertion(77, "and counts as failed; Sidekiq::Shutdown was raised, no error handler was called")
-@pytest.mark.parametrize("lane", ["fiber", "thread"])
+@pytest.mark.parametrize("lane", ["fiber", pytest.param("thread", marks=pytest.mark.slow)])
 def test_a_job_that_outlasts_the_timeout_goes_back(stand: Stand, lane: str) -> None:
     long = stand.payload("StubbornJob", 60, odd="é \\u00e9 1.0e5", n=2**70, retry_count=3)
     waiting = stand.payload("JournalJob", queue="other")
@@ -123,7 +123,7 @@ def test_heartbeats_go_on_during_the_stop(stand: Stand) -> None:
 
 
 @assertion(79, "lifecycle events in Sidekiq's order, the handlers of the last three in reverse")
-@pytest.mark.parametrize("quiet_s", ["0", "0.5"], ids=["fast", "slow quiet handlers"])
+@pytest.mark.parametrize("quiet_s", ["0", "0.3"], ids=["fast", "slow quiet handlers"])
 def test_lifecycle_events_come_in_order(stand: Stand, quiet_s: str) -> None:
     stand.push(stand.payload("SleepJob", 0))
     with stand.gokiq(app="handlers.rb", env={"SLOW_QUIET": quiet_s}) as server:
@@ -164,7 +164,7 @@ def last_events(stand: Stand) -> list[str]:
 
 @assertion(79, "each worker process has its own events, shutdown while jobs still run")
 def test_every_worker_has_its_events_and_shutdown_comes_at_once(stand: Stand) -> None:
-    stand.push(*(stand.payload("SleepJob", 2.5) for _ in range(2)))
+    stand.push(*(stand.payload("SleepJob", 1.5) for _ in range(2)))
     with stand.gokiq("-c", "2", "--workers", "2", app="handlers.rb") as server:
         stand.wait(server, lambda: len(stand.runs()) == 2, "both had started")
         server.send_signal(signal.SIGTERM)

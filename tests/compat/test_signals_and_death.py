@@ -62,7 +62,7 @@ def test_signals_in_redis_are_taken_one_a_beat(stand: Stand) -> None:
 
 @assertion(71, "TSTP: jobs end well, no other is taken, the record says so")
 def test_a_quiet_process_ends_its_jobs_and_takes_no_more(stand: Stand) -> None:
-    stand.push(stand.payload("SleepJob", 2))
+    stand.push(stand.payload("SleepJob", 1.5))
     with stand.gokiq() as server:
         stand.wait(server, stand.runs, "the job had started")
         identity = wait_identity(stand, server)
@@ -82,9 +82,9 @@ def test_a_quiet_process_ends_its_jobs_and_takes_no_more(stand: Stand) -> None:
 
 
 @assertion(73, "TTIN dumps what every thread does into the log, and the process lives on")
-@pytest.mark.parametrize("lane", ["fiber", "thread"])
+@pytest.mark.parametrize("lane", ["fiber", pytest.param("thread", marks=pytest.mark.slow)])
 def test_ttin_dumps_and_goes_on(stand: Stand, lane: str) -> None:
-    stand.push(stand.payload("SleepJob", 2))
+    stand.push(stand.payload("SleepJob", 1.5))
     with stand.gokiq("--lane", lane) as server:
         stand.wait(server, stand.runs, "the job had started")
         server.send_signal(signal.SIGTTIN)
@@ -251,6 +251,7 @@ def test_systemd_is_told(stand: Stand, systemd: Supervisor) -> None:
 
 
 @assertion(83, "the watchdog of another process is not ours")
+@pytest.mark.slow
 def test_another_ones_watchdog_is_left_alone(stand: Stand, systemd: Supervisor) -> None:
     env = {"NOTIFY_SOCKET": str(systemd.path), "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}
     with stand.gokiq(env=env) as server:
