@@ -31,6 +31,8 @@ class RedisAddress:
     sentinels: tuple[tuple[str, int], ...] = ()
     sentinel_password: str | None = None
     master_name: str | None = None
+    #: What an operator would change to change it.
+    origin: str = "REDIS_URL"
 
     def __str__(self) -> str:
         if self.sentinels:
@@ -187,4 +189,5 @@ def _redis(raw: dict[str, Any]) -> RedisAddress:
         sentinels=tuple((str(s["host"]), int(s["port"])) for s in raw.get("sentinels") or ()),
         sentinel_password=raw.get("sentinel_password"),
         master_name=raw.get("name"),
+        origin=raw.get("variable") or "Sidekiq's redis configuration in Ruby",
     )

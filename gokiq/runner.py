@@ -240,7 +240,7 @@ class Runner:
         try:
             await check_server(broker.link, app)
         except (ConnectionLost, ReplyError) as error:
-            raise BootError(f"{error}; start Redis or correct REDIS_URL") from error
+            raise BootError(f"{error}; start Redis or correct {app.redis.origin}") from error
 
     def _on_stall(self, pid: int, stalled: dict[str, Any], lag_ms: float) -> None:
         """A job that blocks a worker's reactor makes all its neighbours late: name it."""

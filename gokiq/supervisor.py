@@ -26,6 +26,12 @@ log = get_logger("supervisor")
 HEALTHY_S = 30.0
 #: Longest pause between two restarts, seconds.
 RESTART_CAP_S = 10.0
+#: Ruby classes whose log lines say of the workers' ends what we say too, in JSON and at length.
+TOLD_BY_US = (
+    "Async::Container::Forked",
+    "Async::Container::Notify::Console",
+    "Gokiq::Sidecar::Controller",
+)
 
 
 class Supervisor:
@@ -130,6 +136,8 @@ class Supervisor:
         if told:
             where = f" ({told['at']})" if told.get("at") else ""
             hint = f"; {told['hint']}" if told.get("hint") else ""
+            if told.get("error_class") == "ConfigError":
+                return BootError(f"{told.get('message')}{hint}")
             return BootError(
                 f"the app failed to boot: {told.get('error_class')}: "
                 f"{told.get('message')}{where}{hint}"
@@ -156,6 +164,8 @@ class Supervisor:
         if config.slots is not None:
             environment["GOKIQ_SLOTS"] = str(config.slots)
         environment.setdefault("CONSOLE_LEVEL", "debug" if config.verbose else "warn")
+        if not config.verbose:
+            environment.setdefault("CONSOLE_OFF", ",".join(TOLD_BY_US))
         return environment
 
 

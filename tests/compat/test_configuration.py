@@ -62,7 +62,7 @@ def test_the_version_is_printed(stand: Stand) -> None:
     assert out.startswith("gokiq ")
 
 
-@assertion(84, "a bad flag, a missing -C file, -c 0: 1, and why")
+@assertion(84, "a bad flag, a missing -C file, -c 0, a startup handler that raises: 1, and why")
 @pytest.mark.parametrize(
     ("args", "why"),
     [
@@ -72,23 +72,12 @@ def test_the_version_is_printed(stand: Stand) -> None:
         (("-r", APP, "-c", "many"), "-c many: must be a whole number of at least 1"),
         (("-r", APP, "-t", "0"), "-t 0: must be a whole number of at least 1"),
         (("-r", "/nowhere"), "-r /nowhere: no such file or folder"),
+        (("-r", str(APPS / "startup_fails.rb")), "no startup today"),
     ],
-    ids=["flag", "-C", "-c 0", "-c many", "-t 0", "-r"],
+    ids=["flag", "-C", "-c 0", "-c many", "-t 0", "-r", "startup"],
 )
 def test_what_cannot_start_says_why(stand: Stand, args: tuple[str, ...], why: str) -> None:
     assert why in refused(stand, *args)
-    assert stand.client.scard("processes") == 0
-
-
-@assertion(84, "a startup handler that raises: 1, and why")
-def test_a_startup_handler_can_prevent_the_start(stand: Stand) -> None:
-    code, out, err = run(stand, "-r", str(APPS / "startup_fails.rb"))
-
-    assert (code, "Traceback" in out) == (1, False)
-    last = err.splitlines()[-1]
-    assert last.startswith("gokiq-fast: ")
-    assert "no startup today" in last
-    assert "startup_fails.rb:8" in last
     assert stand.client.scard("processes") == 0
 
 

@@ -3,6 +3,8 @@
 # Merely defining Sidekiq::CLI makes `Sidekiq.server?` true, so this comes before the application.
 require "sidekiq/cli"
 
+require_relative "config_file"
+require_relative "config_values"
 require_relative "database"
 require_relative "errors"
 require_relative "locale"
@@ -38,13 +40,14 @@ module Gokiq
 			def load
 				parse
 				@cli.send(:boot_application)
+				values = ConfigValues.new(config).tap(&:check)
 				@orchestrator = @settings.parent_pid if @settings.parent_pid == Process.ppid
 				config[:identity] = @settings.identity if @settings.identity
 				config.server_middleware
 				@plan = Plan.new(lane: lane, slots: slots, threads: @settings.threads || THREADS)
 				isolate if @plan.lane == :fiber
 				@hello = describe
-				Unused.of(config).each { |line| config.logger.warn { "gokiq: #{line}" } }
+				[*values.doubts, *Unused.of(config)].each { |line| config.logger.warn { "gokiq: #{line}" } }
 				advise
 				widen
 				disconnect
@@ -101,7 +104,21 @@ module Gokiq
 
 				raise BootError.new("neither a Ruby file nor a Rails application: #{config[:require]}", hint: "point -r to one", error_class: "SystemExit")
 			rescue StandardError => error
+				said = explain(error)
+				raise BootError.new(said, error_class: "ConfigError") if said
+
 				raise BootError.new(error.message, hint: "check the options and the configuration file", error_class: error.class.name)
+			end
+
+			# @returns [String | Nil] Which setting is wrong, when it can be told.
+			def explain(error)
+				named = @settings.named("-C", "--config")
+				folder = @settings.named("-r", "--require").then { |path| path && File.directory?(path) ? path : "." }
+				said = ConfigFile.new(named, folder, @cli.environment).explain(error)
+				threads = ENV["RAILS_MAX_THREADS"]
+				return said if said || threads.nil? || !(ArgumentError === error)
+
+				"RAILS_MAX_THREADS #{threads.inspect}: #{ConfigFile::POSITIVE}" unless Integer(threads, exception: false)&.positive?
 			end
 
 			# A worker runs as many jobs at once as it has slots, and each may need a connection of its capsule's pool.
@@ -210,7 +227,7 @@ module Gokiq
 					name: capsule.name,
 					concurrency: capsule.concurrency,
 					mode: capsule.mode.to_s,
-					queues: capsule.queues.uniq.map { |name| [name, capsule.weights.fetch(name, 0)] },
+					queues: capsule.queues.uniq.map { |name| [name.to_s, capsule.weights.fetch(name, 0)] },
 				}
 			end
 		end

@@ -18,6 +18,12 @@ module Gokiq
 			# The sidecar's own files are never the application's.
 			OWN = File.expand_path("../../..", __dir__) + "/"
 
+			# @parameter text [String]
+			# @returns [String] Without the user and password of addresses in it.
+			def self.masked(text)
+				text.gsub(%r{(?<=://)[^/\s"]*@}, "…@")
+			end
+
 			# @parameter error [Exception]
 			# @parameter prefix [String] Said before the message.
 			# @parameter roots [Array(String)] Folders of the application.
@@ -40,7 +46,7 @@ module Gokiq
 			# @returns [String] One line.
 			def message
 				lines = @error.message.to_s.scrub.lines.map(&:strip).reject(&:empty?)
-				(@prefix + lines.first(LINES).join(" | ")).byteslice(0, MESSAGE_BYTES).scrub("")
+				self.class.masked(@prefix + lines.first(LINES).join(" | ")).byteslice(0, MESSAGE_BYTES).scrub("")
 			end
 
 			# @returns [String | Nil] The first frame in the application's own code.

@@ -1,6 +1,10 @@
 # frozen_string_literal: true
 
 require "sidekiq"
+require "uri"
+
+require_relative "errors"
+require_relative "failure"
 
 module Gokiq
 	module Sidecar
@@ -8,8 +12,15 @@ module Gokiq
 		module RedisAddress
 			# @parameter capsule [Sidekiq::Capsule]
 			# @returns [Hash] See `docs/protocol.md` section 3.
+			# @raises [BootError] If it is no address, naming where it was set.
 			def self.of(capsule)
 				options = capsule.config.instance_variable_get(:@redis_config) || {}
+				read(options)
+			rescue ArgumentError, TypeError, RuntimeError, URI::Error => error
+				raise BootError.new(Failure.masked(wrong(options, error.message.lines.first.to_s.strip)), error_class: "ConfigError")
+			end
+
+			def self.read(options)
 				# A client that is thrown away: the capsule makes its own pool when its first job asks for it.
 				config = ::Sidekiq::RedisConnection.create(options.merge(size: 1)).with(&:config)
 				address = sentinel?(config) ? sentinel(config, options) : server(config)
@@ -33,7 +44,16 @@ module Gokiq
 			def self.source(options)
 				return {source: "config"} if %i[url host path sentinels].any? { |key| options[key] }
 
-				{source: "env", variable: ENV["REDIS_PROVIDER"] || "REDIS_URL"}
+				named = ENV["REDIS_PROVIDER"]
+				{source: "env", variable: named && ENV[named] ? named : "REDIS_URL"}
+			end
+
+			def self.wrong(options, message)
+				variable = source(options)[:variable]
+				return "Sidekiq's redis configuration in Ruby: #{message}" unless variable
+				return "REDIS_PROVIDER #{ENV["REDIS_PROVIDER"]}: must be the name of the variable that holds the address, not an address" if ENV["REDIS_PROVIDER"]&.include?(":")
+
+				"#{variable} #{ENV[variable].inspect}: must be redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix://PATH (#{message})"
 			end
 
 			# redis-client names a user even when none was given.
@@ -67,7 +87,7 @@ module Gokiq
 				password = options[:sentinel_password]
 				{sentinels: listed, name: config.name, sentinel_password: password.respond_to?(:call) ? password.call(nil) : password}
 			end
-			private_class_method :source, :plain_user, :secret, :sentinel?, :server, :sentinel
+			private_class_method :read, :source, :wrong, :plain_user, :secret, :sentinel?, :server, :sentinel
 		end
 	end
 end

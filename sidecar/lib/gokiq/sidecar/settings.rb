@@ -77,9 +77,14 @@ module Gokiq
 
 			# @returns [String] Folder of what Sidekiq was asked to load.
 			def app_folder
-				named = @arguments.each_cons(2).filter_map { |flag, value| value if %w[-r --require].include?(flag) }.last
-				path = File.expand_path(named || ".")
+				path = File.expand_path(named("-r", "--require") || ".")
 				File.directory?(path) ? path : File.dirname(path)
+			end
+
+			# @parameter flags [Array(String)] The names of one option of Sidekiq's command line.
+			# @returns [String | Nil] Its value, if it was given.
+			def named(*flags)
+				@arguments.each_cons(2).filter_map { |flag, value| value if flags.include?(flag) }.last
 			end
 
 			private
