@@ -1,9 +1,10 @@
 # Every target is one command; the scripts in script/ do the work and run by themselves too.
 
 WORKLOAD ?= noop
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test compat lint bench wheel clean help
+.PHONY: setup demo test compat chaos lint bench wheel clean help
 
 setup: ## Make Ruby, Redis and the virtual environment under .dev/
 	@script/setup
@@ -18,6 +19,10 @@ test: ## Run the static checks and the tests of both languages
 compat: ## Check Sidekiq's 105 rules, for 8.1 and 7.3; a table, and tmp/compat.json
 	@script/setup --browser
 	@script/compat
+
+# One scenario: make chaos ONLY=restart_redis; other random choices: make chaos SEED=7
+chaos: setup ## Break processes, Redis and the network under load, and check that nothing is lost
+	@.dev/venv/bin/python -m tests.chaos --seed $(SEED) $(if $(ONLY),--only $(ONLY))
 
 lint: setup ## Run the static checks alone
 	@script/lint

@@ -45,7 +45,7 @@ class Server(Child):
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> None:
-        child_env = {**(env or {}), "REDIS_URL": redis.url}
+        child_env = {"REDIS_URL": redis.url, **(env or {})}
         super().__init__(command, log=log, env=child_env, cwd=cwd or ROOT, name=name)
         self._redis = redis
 

@@ -75,7 +75,7 @@ def _jids(payloads: list[Any]) -> tuple[str, ...]:
 def _jid(payload: bytes) -> str:
     try:
         job = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "?"
     jid = job.get("jid") if isinstance(job, dict) else None
     return jid if isinstance(jid, str) else "?"

@@ -1,0 +1,94 @@
+# frozen_string_literal: true
+
+# Jobs of the fault tests: each bears witness outside of the Redis under test.
+
+require "sidekiq"
+require_relative "../../examples/demo/journal"
+
+JOURNAL = Demo::Journal.new(ENV.fetch("TEST_JOURNAL"))
+
+Sidekiq.configure_server do |config|
+	config[:average_scheduled_poll_interval] = 1
+	config.logger.level = Logger::WARN
+end
+
+# Ends well at once.
+class QuickJob
+	include Sidekiq::Job
+
+	def perform(*)
+		JOURNAL.record(jid, self.class) {}
+	end
+end
+
+# Waits, as jobs do.
+class SleepJob
+	include Sidekiq::Job
+
+	def perform(seconds)
+		JOURNAL.record(jid, self.class) { sleep(seconds) }
+	end
+end
+
+# The same in a real thread.
+class ThreadJob < SleepJob
+	sidekiq_options "gokiq_lane" => "thread"
+end
+
+# Fails the first time.
+class FlakyJob
+	include Sidekiq::Job
+
+	sidekiq_retry_in { 1 }
+
+	def perform
+		JOURNAL.record(jid, self.class) { raise "not yet" if JOURNAL.first?(jid) }
+	end
+end
+
+# Fails for good.
+class DoomedJob
+	include Sidekiq::Job
+
+	def perform
+		JOURNAL.record(jid, self.class) { raise "never" }
+	end
+end
+
+# Computes without waiting for anything.
+class BusyJob
+	include Sidekiq::Job
+
+	def perform(seconds)
+		JOURNAL.record(jid, self.class) do
+			stop = Process.clock_gettime(Process::CLOCK_MONOTONIC) + seconds
+			nil while Process.clock_gettime(Process::CLOCK_MONOTONIC) < stop
+		end
+	end
+end
+
+# Ends, or tries to end, the process that it runs in.
+class DeadlyJob
+	include Sidekiq::Job
+
+	def perform(how)
+		JOURNAL.record(jid, self.class) do
+			case how
+			when "exit" then exit
+			when "exit!" then exit!(3)
+			when "abort" then abort("enough")
+			when "throw" then throw(:nobody_catches)
+			when "memory" then raise NoMemoryError, "as if"
+			when "stack" then perform_deeper(0)
+			when "exception" then raise Exception, "not standard"
+			else Process.kill(how, Process.pid) && sleep
+			end
+		end
+	end
+
+	private
+
+	def perform_deeper(depth)
+		perform_deeper(depth + 1) + 1
+	end
+end
