@@ -180,7 +180,7 @@ def pause_an_orchestrator_beyond_its_lease(stand: Stand) -> None:
         stand.recovery_s = (now_ms() - since) / 1000
         first.send_signal(signal.SIGCONT)
         # What its workers had finished or were at is dropped by the fence, or runs twice.
-        stand.excuse(since)
+        stand.excuse(since - UNSETTLED_MS)
         stand.finish(second)
         assert first.stop() == 0
         assert second.stop() == 0
