@@ -1,9 +1,12 @@
 """Active Record in fibers: connections and transactions are each job's own, and with fewer
 connections than slots jobs wait before they start.
+
+With SQLite, or with the database that GOKIQ_TEST_DATABASE names, as in `postgres://me@host/test`.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -31,8 +34,9 @@ class Yard:
         self._folder = folder
         self._seen = folder / "seen"
         self._count = 0
+        database = os.environ.get("GOKIQ_TEST_DATABASE", f"sqlite3:{folder}/test.sqlite3")
         self._env = {
-            "DATABASE_URL": f"sqlite3:{folder}/test.sqlite3?{options}",
+            "DATABASE_URL": f"{database}?{options}",
             "TEST_SEEN": str(self._seen),
             "RAILS_ENV": "test",
         }
