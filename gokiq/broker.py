@@ -210,6 +210,7 @@ class Broker:
         # Even if the reply is lost, its numbers are spent: they must never be given to other jobs.
         self._next_number += wanted
         reply = await self._settle_claim(self._hot, keys, argv)
+        await self._hot.check_refusal(_str(reply[2]))
         return Taken(
             lease_held=reply[0] == 1,
             dropped=reply[1],

@@ -49,6 +49,8 @@ class Dispatcher:
         self._hungry = dict.fromkeys(self._orders, True)
         self._must_reconcile = False
         self._pause_until = 0.0
+        self._settle_from = 0.0
+        self._failures = 0
         self._is_quiet = False
         self._is_draining = False
         self._released = asyncio.Event()
@@ -163,6 +165,8 @@ class Dispatcher:
                     REFUSAL_PAUSE_S,
                     error,
                 )
+                # The script may have come half-way: claims that it took, outcomes that it wrote.
+                self._must_reconcile = True
                 await asyncio.sleep(REFUSAL_PAUSE_S)
 
     async def settled(self) -> None:
@@ -172,10 +176,10 @@ class Dispatcher:
             await self._released.wait()
 
     async def _wait(self) -> None:
-        while not (self._pending.size or self._may_claim() or self._may_send()):
+        while not (self._may_settle() or self._may_claim() or self._may_send()):
             self._wake.clear()
             self._note_starving()
-            delay = self._pause_until - time.monotonic()
+            delay = max(self._pause_until, self._settle_from) - time.monotonic()
             if delay > 0:
                 await asyncio.sleep(delay)
             else:
@@ -195,6 +199,11 @@ class Dispatcher:
             self.starving.set()
         else:
             self.starving.clear()
+
+    def _may_settle(self) -> bool:
+        return self._must_reconcile or (
+            self._pending.size > 0 and time.monotonic() >= self._settle_from
+        )
 
     def _may_claim(self) -> bool:
         return (
@@ -225,6 +234,7 @@ class Dispatcher:
         except BaseException:
             self._put_back(settlement)
             raise
+        self._failures = 0
         self._release(settlement, ended, taken)
         self._receive(taken, wishes, capsules)
 
@@ -265,6 +275,7 @@ class Dispatcher:
                 if outcome.number in taken.unwritten:
                     self._valve.take(self._capsule_of[route], 1)
                     self._pending.add(route, outcome)
+            self._settle_from = time.monotonic() + REFUSAL_PAUSE_S
         if taken.refusal:
             self._pause_until = time.monotonic() + REFUSAL_PAUSE_S
             log.error(
@@ -330,10 +341,10 @@ class Dispatcher:
         log.error("%s; outcomes wait, fetching pauses", error)
         began = time.monotonic()
         self._must_reconcile = True
-        attempt = 0
         while self._must_reconcile:
-            await asyncio.sleep(backoff_s(attempt, self._rng.random()))
-            attempt += 1
+            # Counted until a call has settled: a replica answers all that reconciling asks.
+            await asyncio.sleep(backoff_s(self._failures, self._rng.random()))
+            self._failures += 1
             try:
                 await self._reconcile()
             except (ConnectionLost, ReplyError) as again:

@@ -83,6 +83,13 @@ class RedisLink:
         except (rex.RedisError, OSError) as error:
             raise await self._translated(error) from error
 
+    async def check_refusal(self, text: str) -> None:
+        """Raise ConnectionLost when a refusal that came within a reply says that this server takes
+        no writes now.
+        """
+        if text.lstrip("-").startswith(_PASSING):
+            raise await self._lost(text.strip())
+
     @property
     def is_open(self) -> bool:
         """True while a connection is there."""
@@ -107,8 +114,10 @@ class RedisLink:
             if isinstance(error, rex.NoScriptError):
                 return ReplyError("NOSCRIPT " + text)
             return ReplyError(text)
+        return await self._lost(text or f"no reply within {REPLY_TIMEOUT_S:g} s")
+
+    async def _lost(self, cause: str) -> ConnectionLost:
         await self.close()
-        cause = text or f"no reply within {REPLY_TIMEOUT_S:g} s"
         return ConnectionLost(f"Redis at {self._where} does not answer: {cause}")
 
 

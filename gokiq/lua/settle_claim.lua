@@ -96,7 +96,14 @@ local open = lease == 1 and refusal == ''
 
 local function take(r, most)
   local queue = queue_of(r)
-  local found = redis.call('LRANGE', queue, -most, -1)
+  local found = redis.pcall('LRANGE', queue, -most, -1)
+  if found.err then
+    -- Not a list. To end here would hide the claims of the entries before it.
+    refusal = queue .. ': ' .. found.err
+    reply[3] = refusal
+    open = false
+    return {}
+  end
   local n = #found
   if n == 0 then return found end
   local jobs, pairs_ = {}, {}
