@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from gokiq.core import Job, Outcome
+from gokiq.core import REFUSED, SHUTDOWN, Job, Outcome
 from gokiq.errors import ExecutorUnavailable
 from gokiq.log import get_logger
 from gokiq.promotion import Push
@@ -19,6 +19,8 @@ RETRY_S = 0.05
 #: Pause after a connection ended before it was greeted, seconds: a sidecar that turns us away must
 #: not be hammered.
 TURNED_AWAY_S = 0.25
+#: Outcomes of jobs that are to run again as they came.
+_UNFINISHED = (SHUTDOWN, REFUSED)
 
 
 class Fleet:
@@ -164,7 +166,7 @@ class Fleet:
         """Listener."""
         self.on_finished(ended)
         if worker.is_solo:
-            self.on_solo([job for job, _ in ended])
+            self.on_solo([job for job, outcome in ended if outcome.status not in _UNFINISHED])
 
     def lost(self, worker: WorkerLink, orphans: list[Job], reason: str) -> None:
         """Listener."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -30,6 +31,7 @@ _PEERCRED = struct.Struct("3i")  # pid, uid, gid
 _WIRE_SECONDS = struct.Struct(">d")
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
+_READ_BYTES = 262_144
 
 
 DIED = "the worker died"
@@ -181,6 +183,8 @@ class WorkerLink(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Hand over what was out."""
+        if exc is not None and self._reason == DIED:
+            self._read_rest()
         left_cleanly = self._reason == "" and not self.open
         if self._reader.buffered and self._reason == DIED:
             self._reason = f"{DIED} inside a frame, {self._reader.buffered} bytes of it came"
@@ -190,6 +194,16 @@ class WorkerLink(asyncio.Protocol):
                 answer.set_exception(ExecutorUnavailable(f"worker {self.pid} is gone"))
         orphans, self.open = list(self.open.values()), {}
         self._listener.lost(self, orphans, "" if left_cleanly else self._reason)
+
+    def _read_rest(self) -> None:
+        """What a worker has sent before it ended: a write that failed has ended the transport before
+        it was read.
+        """
+        assert self._transport is not None
+        socket_ = self._transport.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            while self._reason == DIED and (data := os.read(socket_.fileno(), _READ_BYTES)):
+                self.data_received(data)
 
     def _handle(self, kind: int, body: bytes) -> None:
         if kind == core.RESULTS:
@@ -251,6 +265,7 @@ class WorkerLink(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._write(core.encode_frame(core.ERROR, json.dumps({"reason": reason}).encode()))
         self._reason = f"protocol violation: {reason}"
+        self.state = State.DRAINING  # until the rest is written
         if self._transport is not None:
             self._transport.close()
 

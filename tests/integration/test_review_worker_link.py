@@ -1,0 +1,131 @@
+"""The orchestrator's end of a worker connection when the worker ends in the middle of a write."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from devtools.null_sidecar import hello
+from gokiq import core
+from gokiq.core import Job, Outcome
+from gokiq.fleet import Fleet
+
+LIMIT_S = 20.0
+
+
+class Stage:
+    """A fleet with one greeted worker, whose end of the connection is a plain socket here."""
+
+    def __init__(self, fleet: Fleet, worker: socket.socket) -> None:
+        self.fleet = fleet
+        self.worker = worker
+        self.ended: list[int] = []
+        self.orphans: list[int] = []
+        self.crashed: list[int] = []
+        self.solo_ended: list[int] = []
+        fleet.on_finished = lambda ended: self.ended.extend(job.number for job, _ in ended)
+        fleet.on_orphans = lambda jobs: self.orphans.extend(job.number for job in jobs)
+        fleet.on_crash = lambda _, jobs: self.crashed.extend(job.number for job in jobs)
+        fleet.on_solo = lambda jobs: self.solo_ended.extend(job.number for job in jobs)
+
+    async def until(self, condition: Any) -> None:
+        async with asyncio.timeout(LIMIT_S):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+    def results(self, *outcomes: Outcome) -> None:
+        self.worker.sendall(core.encode_frame(core.RESULTS, core.encode_results(outcomes)))
+
+
+@asynccontextmanager
+async def stage(path: Path, **greeting: Any) -> AsyncIterator[Stage]:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(1)
+    fleet = Fleet(str(path))
+    fleet.welcome_all("me", [{"capsule": "default", "queue": "default"}])
+    running = asyncio.create_task(fleet.run())
+    worker, _ = await asyncio.to_thread(listener.accept)
+    try:
+        about = hello(redis=Path("/none")) | greeting
+        worker.sendall(core.encode_frame(core.HELLO, json.dumps(about).encode()))
+        worker.sendall(core.encode_frame(core.READY, struct.pack(">I", 10)))
+        ready = Stage(fleet, worker)
+        await ready.until(lambda: fleet.ready_count == 1)
+        yield ready
+    finally:
+        running.cancel()
+        fleet.close()
+        listener.close()
+        worker.close()
+        await asyncio.sleep(0)
+
+
+def jobs(*numbers: int) -> list[Job]:
+    return [Job(n, 0, b"{}", 0.0) for n in numbers]
+
+
+def test_outcomes_that_a_dead_worker_had_sent_count_although_a_write_to_it_fails_first(
+    tmp_path: Path,
+) -> None:
+    async def scene() -> None:
+        async with stage(tmp_path / "s.sock") as at:
+            assert at.fleet.assign(jobs(1, 2, 3)) == []
+            at.results(Outcome(1, core.OK, 1), Outcome(2, core.OK, 1))
+            at.worker.close()
+            # The worker's death has not been seen yet, and more is written to it:
+            assert at.fleet.assign(jobs(4)) == []
+            await at.until(lambda: not at.fleet.workers)
+            assert at.ended == [1, 2]
+            assert at.crashed == [3, 4]
+
+    asyncio.run(scene())
+
+
+def test_a_worker_that_said_goodbye_has_not_died_although_a_write_to_it_fails_first(
+    tmp_path: Path,
+) -> None:
+    async def scene() -> None:
+        async with stage(tmp_path / "s.sock") as at:
+            at.worker.sendall(core.encode_frame(core.GOODBYE))
+            at.worker.close()
+            assert at.fleet.assign(jobs(1)) == []
+            await at.until(lambda: not at.fleet.workers)
+            assert (at.crashed, at.orphans) == ([], [1])
+
+    asyncio.run(scene())
+
+
+def test_a_worker_that_broke_the_protocol_is_given_no_more_jobs(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with stage(tmp_path / "s.sock") as at:
+            # It does not read, so that its connection stays open until it does.
+            giant = Job(1, 0, b"x" * 8_000_000, 0.0)
+            assert at.fleet.assign([giant]) == []
+            at.results(Outcome(99, core.OK, 1))
+            await at.until(lambda: at.fleet.room == 0)
+            assert [job.number for job in at.fleet.assign(jobs(2))] == [2]
+
+    asyncio.run(scene())
+
+
+def test_only_suspects_that_ran_to_an_end_are_cleared(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with stage(tmp_path / "s.sock", solo=True) as at:
+            at.fleet.workers[0].send(jobs(1, 2, 3, 4))
+            at.results(
+                Outcome(1, core.SHUTDOWN, 3),
+                Outcome(2, core.REFUSED),
+                Outcome(3, core.OK, 1),
+                Outcome(4, core.RETRY, 3, score=1.0, payload=b"{}"),
+            )
+            await at.until(lambda: at.ended == [1, 2, 3, 4])
+            assert at.solo_ended == [3, 4]
+
+    asyncio.run(scene())
