@@ -196,8 +196,8 @@ class WorkerLink(asyncio.Protocol):
         self._listener.lost(self, orphans, "" if left_cleanly else self._reason)
 
     def _read_rest(self) -> None:
-        """What a worker has sent before it ended: a write that failed has ended the transport before
-        it was read.
+        """What a worker sent before it ended, when a write that failed has ended the transport
+        first.
         """
         assert self._transport is not None
         socket_ = self._transport.get_extra_info("socket")
