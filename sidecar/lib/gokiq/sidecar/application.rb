@@ -45,7 +45,7 @@ module Gokiq
 				config[:identity] = @settings.identity if @settings.identity
 				config.server_middleware
 				@plan = Plan.new(lane: lane, slots: slots, threads: @settings.threads || THREADS)
-				isolate if @plan.lane == :fiber
+				check_fibers if @plan.lane == :fiber
 				@hello = describe
 				[*values.doubts, *Unused.of(config)].each { |line| config.logger.warn { "gokiq: #{line}" } }
 				advise
@@ -141,6 +141,21 @@ module Gokiq
 
 			def slots
 				@settings.slots || -(-config.capsules.each_value.sum(&:concurrency) / @settings.workers)
+			end
+
+			def check_fibers
+				isolate
+				check_locale
+			end
+
+			# i18n 1.14.8 keeps the locale in a variable of the thread; those before and after it in the fiber.
+			def check_locale
+				return unless defined?(::I18n.config) && Fiber.new { ::I18n.config }.resume.equal?(::I18n.config)
+
+				raise BootError.new(
+					"jobs cannot run in fibers: i18n #{::I18n::VERSION} has one locale for all of them",
+					hint: "use the i18n gem 1.14.7, or 1.15 or later, or run with --lane thread",
+				)
 			end
 
 			# Without isolation by fiber, jobs would share one database connection and one another's CurrentAttributes.

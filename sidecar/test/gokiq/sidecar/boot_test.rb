@@ -59,6 +59,30 @@ class BootTest < Minitest::Test
 		end
 	end
 
+	# As i18n 1.14.8 does.
+	SHARED_LOCALE = <<~RUBY
+		require "i18n"
+
+		def I18n.config
+			Thread.current.thread_variable_get(:i18n_config) || Thread.current.thread_variable_set(:i18n_config, I18n::Config.new)
+		end
+	RUBY
+
+	def test_one_locale_for_all_fibers
+		failure = assert_boot_fails(launch(app: app(SHARED_LOCALE), env: {"GOKIQ_LANE" => "fiber"}))
+
+		assert_match(/i18n [\d.]+ has one locale for all/, failure["message"])
+		assert_match(/1\.15 or later, or run with --lane thread/, failure["hint"])
+	end
+
+	def test_one_locale_for_each_fiber
+		assert launch(app: app("require 'i18n'\nI18n.default_locale"), env: {"GOKIQ_LANE" => "fiber"}).event("booted")
+	end
+
+	def test_one_locale_for_all_fibers_of_a_thread
+		assert launch(app: app(SHARED_LOCALE), env: {"GOKIQ_LANE" => "thread"}).event("booted")
+	end
+
 	def test_startup_handler_that_raises
 		root = launch(app: app("require 'sidekiq'\nSidekiq.configure_server { |c| c.on(:startup) { raise 'no licence' } }"), workers: 2)
 		failure = root.event("boot_failed")
