@@ -74,13 +74,25 @@ def examine(
     )
 
 
-def in_flight(runs: Sequence[Run], since_ms: float, until_ms: float) -> set[str]:
-    """Jids of the runs that were under way at some time from `since_ms` to `until_ms`."""
-    return {
-        run.jid
-        for run in runs
-        if run.start_ms <= until_ms and (run.end_ms is None or run.end_ms >= since_ms)
-    }
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of the journal's clock, ms, in which a fault took what these processes were at; of
+    all processes when none is named.
+    """
+
+    since_ms: float
+    until_ms: float
+    pids: frozenset[int] = frozenset()
+
+    def excused(self, runs: Sequence[Run]) -> set[str]:
+        """Jids of the runs that were under way there and then."""
+        return {
+            run.jid
+            for run in runs
+            if run.start_ms <= self.until_ms
+            and (run.end_ms is None or run.end_ms >= self.since_ms)
+            and (not self.pids or run.pid in self.pids)
+        }
 
 
 def _sorted(jids: Collection[str]) -> tuple[str, ...]:

@@ -70,9 +70,9 @@ def kill_a_worker_with_one_job(stand: Stand) -> None:
     with stand.gokiq("-c", "1", "--workers", "1") as server:
         stand.push("SleepJob", 3)
         stand.until(server, lambda: bool(stand.runs()), "it ran")
-        since = now_ms()
-        kill(workers(server)[1])
-        stand.excuse(since)
+        since, victim = now_ms(), workers(server)[1]
+        kill(victim)
+        stand.excuse(since, pids=[victim])
         stand.until(server, lambda: len(stand.runs()) == 2, "it ran again", 2.5)
         stand.recovery_s = (now_ms() - since) / 1000
         stand.finish(server)
@@ -83,9 +83,9 @@ def kill_a_worker_with_one_job(stand: Stand) -> None:
 def kill_a_worker_with_200_jobs(stand: Stand) -> None:
     with stand.gokiq("-c", "200", "--workers", "1") as server:
         stand.middle(server)
-        since = now_ms()
-        kill(workers(server)[1])
-        stand.excuse(since)
+        since, victim = now_ms(), workers(server)[1]
+        kill(victim)
+        stand.excuse(since, pids=[victim])
         stand.recovered(server, 5)
         stand.finish(server)
         assert server.stop() == 0
@@ -98,9 +98,9 @@ def kill_workers_again_and_again(stand: Stand) -> None:
             stand.until(server, lambda: len(workers(server)) >= 4, "all workers were there")
             before = stand.processed()
             stand.until(server, lambda b=before: stand.processed() > b + 50, "some were done")
-            since = now_ms()
-            kill(stand.rng.choice(workers(server)[1:]))
-            stand.excuse(since)
+            since, victim = now_ms(), stand.rng.choice(workers(server)[1:])
+            kill(victim)
+            stand.excuse(since, pids=[victim])
         stand.recovered(server, 5)
         stand.finish(server)
         assert server.stop() == 0
@@ -110,9 +110,9 @@ def kill_workers_again_and_again(stand: Stand) -> None:
 def kill_the_root(stand: Stand) -> None:
     with stand.gokiq("-c", "200", "--workers", "2") as server:
         stand.middle(server)
-        since = now_ms()
-        kill(workers(server)[0])
-        stand.excuse(since, since + SEEN_MS)
+        since, (root, *orphans) = now_ms(), workers(server)
+        kill(root)
+        stand.excuse(since, since + SEEN_MS, orphans)
         stand.recovered(server, 15)
         stand.finish(server)
         assert server.stop() == 0
@@ -122,9 +122,9 @@ def kill_the_root(stand: Stand) -> None:
 def kill_the_orchestrator_and_start_another(stand: Stand) -> None:
     with stand.gokiq("-c", "200", "--workers", "2", name="first") as first:
         stand.middle(first)
-        since = now_ms()
+        since, orphans = now_ms(), workers(first)
         first.kill()
-        stand.excuse(since - UNSETTLED_MS, since + SEEN_MS)
+        stand.excuse(since - UNSETTLED_MS, since + SEEN_MS, orphans)
         with stand.gokiq("-c", "200", "--workers", "2", name="second") as second:
             stand.recovered(second, 15)
             stand.finish(second)
@@ -139,9 +139,9 @@ def kill_one_of_two_orchestrators(stand: Stand) -> None:
     ):
         second.wait_ready()
         stand.middle(first)
-        since = now_ms()
+        since, orphans = now_ms(), workers(first)
         first.kill()
-        stand.excuse(since - UNSETTLED_MS, since + SEEN_MS)
+        stand.excuse(since - UNSETTLED_MS, since + SEEN_MS, orphans)
         stand.recovered(second, 5)
         stand.finish(second)
         stand.recovery_s = (now_ms() - since) / 1000
@@ -152,9 +152,9 @@ def kill_one_of_two_orchestrators(stand: Stand) -> None:
 def kill_everything_at_once(stand: Stand) -> None:
     with stand.gokiq("-c", "200", "--workers", "2", name="first") as first:
         stand.middle(first)
-        since = now_ms()
-        kill(*[process.pid for process in process_tree(first.pid)])
-        stand.excuse(since - UNSETTLED_MS)
+        since, orphans = now_ms(), workers(first)
+        kill(first.pid, *orphans)
+        stand.excuse(since - UNSETTLED_MS, pids=orphans)
         with stand.gokiq("-c", "200", "--workers", "2", name="second") as second:
             stand.recovered(second, 15)
             stand.finish(second)
@@ -169,7 +169,7 @@ def pause_an_orchestrator_beyond_its_lease(stand: Stand) -> None:
     ):
         second.wait_ready()
         stand.middle(first, 0.1)
-        since = now_ms()
+        since, its_workers = now_ms(), workers(first)
         first.send_signal(signal.SIGSTOP)
         owner = next(
             key for key in stand.client.hkeys("gokiq:owners") if f":{first.pid}:".encode() in key
@@ -180,7 +180,7 @@ def pause_an_orchestrator_beyond_its_lease(stand: Stand) -> None:
         stand.recovery_s = (now_ms() - since) / 1000
         first.send_signal(signal.SIGCONT)
         # What its workers had finished or were at is dropped by the fence, or runs twice.
-        stand.excuse(since - UNSETTLED_MS)
+        stand.excuse(since - UNSETTLED_MS, pids=its_workers)
         stand.finish(second)
         assert first.stop() == 0
         assert second.stop() == 0
@@ -224,11 +224,11 @@ def kill_in_the_middle_of_a_stop(stand: Stand) -> None:
             for _ in range(3):
                 stand.push("SleepJob", 3)
             stand.until(server, lambda b=before: stand.processed() > b + 40, "some were done")
-            since = now_ms()
+            since, its_workers = now_ms(), workers(server)
             server.send_signal(signal.SIGTERM)
             time.sleep(after_s)  # the point of time itself
             server.kill()
-            stand.excuse(since - UNSETTLED_MS, now_ms() + SEEN_MS)
+            stand.excuse(since - UNSETTLED_MS, now_ms() + SEEN_MS, its_workers)
     with stand.gokiq("-c", "200", "--workers", "2", name="last") as last:
         stand.finish(last)
         assert last.stop() == 0
@@ -502,11 +502,11 @@ def four_orchestrators_on_the_same_queue(stand: Stand) -> None:
             server.start()
         for server in servers:
             server.wait_ready()
-        since = now_ms()
         for server in servers[:2]:
             stand.middle(server, 0.3)
+            since, orphans = now_ms(), workers(server)
             server.kill()
-        stand.excuse(since - UNSETTLED_MS, now_ms() + SEEN_MS)
+            stand.excuse(since - UNSETTLED_MS, since + SEEN_MS, orphans)
         stand.finish(servers[3])
         assert [server.stop() for server in servers[2:]] == [0, 0]
     finally:

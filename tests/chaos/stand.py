@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from devtools.gokiq import GokiqFast
@@ -16,7 +16,7 @@ from devtools.proxy import Proxy
 from devtools.redis_jobs import find_jobs
 from devtools.redis_server import RedisServer
 
-from .checker import Findings, examine, in_flight
+from .checker import Findings, Window, examine
 
 APP = Path(__file__).with_name("app.rb")
 MS = 1_795_489_135_438
@@ -48,7 +48,7 @@ class Stand:
         self.journal = folder / "journal"
         self.pushed: list[str] = []
         self.discards: set[str] = set()
-        self._windows: list[tuple[float, float]] = []
+        self._windows: list[Window] = []
         #: From the end of the fault to the next job that was done, seconds.
         self.recovery_s = 0.0
 
@@ -130,9 +130,14 @@ class Stand:
         """Wait on a condition while the server runs."""
         server.wait_until(condition, timeout_s=timeout_s or PATIENCE_S, what=what)
 
-    def excuse(self, since_ms: float, until_ms: float | None = None) -> None:
-        """What was under way in this span of the monotonic clock (ms) may have been done twice."""
-        self._windows.append((since_ms, until_ms if until_ms is not None else now_ms()))
+    def excuse(
+        self, since_ms: float, until_ms: float | None = None, pids: Collection[int] = ()
+    ) -> None:
+        """What was under way in this span of the monotonic clock (ms), in these processes, may have
+        been done twice.
+        """
+        until_ms = until_ms if until_ms is not None else now_ms()
+        self._windows.append(Window(since_ms, until_ms, frozenset(pids)))
 
     def recovered(self, server: GokiqFast, within_s: float) -> None:
         """Measure from now to the next job done; it must come within that time."""
@@ -159,22 +164,21 @@ class Stand:
     def findings(self) -> Findings:
         """The verdict; for when everything has stopped."""
         runs = self.runs()
-        excused: set[str] = set()
-        for since_ms, until_ms in self._windows:
-            excused |= in_flight(runs, since_ms, until_ms)
         return examine(
             self.pushed,
             runs,
             find_jobs(self.client),
             discards=self.discards,
-            excused=excused,
+            excused=self._excused(runs),
         )
 
     @property
     def allowed(self) -> int:
         """How many jobs may have been done twice."""
-        runs = self.runs()
-        return len({jid for window in self._windows for jid in in_flight(runs, *window)})
+        return len(self._excused(self.runs()))
+
+    def _excused(self, runs: Sequence[Run]) -> set[str]:
+        return {jid for window in self._windows for jid in window.excused(runs)}
 
 
 def now_ms() -> float:
