@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import signal
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -155,15 +154,3 @@ def test_an_active_job_counts_under_its_class(ended: Stand) -> None:
     assert fields(ended, found.minute, "GreetingJob")["p"] == 1
     names = {name.decode() for name in ended.client.hkeys(found.minute)}
     assert not [name for name in names if "Wrapper" in name]
-
-
-@assertion(89, "they are written at a heartbeat, while the process runs")
-@pytest.mark.slow
-def test_metrics_come_with_a_heartbeat(stand: Stand) -> None:
-    with stand.gokiq() as server:
-        server.wait_ready()
-        began = time.monotonic()
-        stand.push(stand.payload("MeasuredJob"))
-        stand.wait(server, lambda: stand.client.keys("j|*"), "they were written")
-        assert time.monotonic() - began < 13
-        assert fields(stand, written(stand, "MeasuredJob").minute, "MeasuredJob")["p"] == 1

@@ -18,6 +18,7 @@ from devtools.redis_jobs import find_jobs
 
 from .harness import Stand, assertion
 from .life import said, wait_gone, wait_identity, wait_quiet
+from .test_metrics import fields, written
 
 pytestmark = pytest.mark.acceptance
 
@@ -30,16 +31,16 @@ ASLEEP = re.compile(r"app\.rb:\d+:in .*perform")
 @assertion(71, "Quiet from the Web UI: taken within a beat, quiet and stopping, jobs end well")
 @assertion(72, "two signals in Redis are handled in their order, one a beat")
 @assertion(73, "TTIN in Redis dumps the threads into the log, and the process lives on")
+@assertion(89, "metrics are written at a heartbeat, while the process runs")
 @pytest.mark.slow
 def test_signals_in_redis_are_taken_one_a_beat(stand: Stand) -> None:
-    stand.push(stand.payload("SleepJob", 3 * BEAT_S))
+    stand.push(stand.payload("SleepJob", 2.1 * BEAT_S), stand.payload("MeasuredJob"))
     with stand.gokiq(app="handlers.rb") as server:
         stand.wait(server, stand.runs, "the job had started")
+        server.wait_ready()
         identity = wait_identity(stand, server)
         process = f'Sidekiq::ProcessSet["{identity}"]'
         signals = f"{identity}-signals"
-        beat = stand.client.hget(identity, "beat")
-        stand.wait(server, lambda: stand.client.hget(identity, "beat") != beat, "a beat had passed")
         began = time.monotonic()
         stand.ask(f"{process}.dump_threads")
         stand.ask(f"{process}.quiet!")
@@ -54,8 +55,9 @@ def test_signals_in_redis_are_taken_one_a_beat(stand: Stand) -> None:
         assert time.monotonic() - began < 2 * BEAT_S + 2
         wait_quiet(stand, server, identity, BEAT_S + 2)
         assert stand.ask(f"{process}.stopping?") is True
+        assert fields(stand, written(stand, "MeasuredJob").minute, "MeasuredJob")["p"] == 1
         stand.push(stand.payload("JournalJob"))
-        stand.wait(server, lambda: stand.int("stat:processed"), "the job had ended")
+        stand.wait(server, lambda: stand.int("stat:processed") == 2, "the job had ended")
         assert [run.outcome for run in stand.runs()] == ["done"]
         assert stand.client.llen("queue:default") == 1
 
