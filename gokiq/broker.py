@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from hashlib import sha1
 from importlib.resources import files
@@ -196,7 +196,7 @@ class Broker:
         self._settle_claim = Script("settle_claim")
         self._renew, self._adopt = Script("renew"), Script("adopt")
         self._due, self._promote = Script("due"), Script("promote")
-        self._crash = Script("crash")
+        self._crash, self._strike = Script("crash"), Script("strike")
 
     async def settle_claim(self, settlement: Settlement, wishes: Sequence[Wish]) -> Taken:
         """Settle outcomes and claim jobs in one round trip (lua/settle_claim.lua).
@@ -320,12 +320,12 @@ class Broker:
         )
         return [answer == 1 for answer in answers]
 
-    async def adopt(self, identity: str, queues: Iterable[str], *, proved: bool) -> list[bytes]:
+    async def adopt(self, identity: str, queues: Collection[str], *, proved: bool) -> list[bytes]:
         """Give a dead owner's claims back to their queues and strike it from the register; returns
         their payloads.
 
         Stops, and leaves the register alone, when the owner turns out to have a lease (unless its
-        death is `proved`).
+        death is `proved`), or claims again.
         """
         moved_in_all: list[bytes] = []
         for queue in queues:
@@ -336,7 +336,10 @@ class Broker:
                 if moved is None:
                     return moved_in_all
                 moved_in_all += moved
-        await self.link.pipeline([("HDEL", OWNERS, identity), ("DEL", lease_key(identity))])
+        claims = [claims_key(identity, queue) for queue in queues]
+        await self._strike(
+            self.link, (lease_key(identity), OWNERS, *claims), (identity, int(proved))
+        )
         return moved_in_all
 
     async def note_crash(self, keys: Sequence[str], *, alone: bool) -> list[Record]:

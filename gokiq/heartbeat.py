@@ -109,8 +109,8 @@ class Heartbeat:
         )
         self._sources.on_beat()
         signal = answers[-1][-1]
-        if signal:
-            self._sources.on_signal(signal.decode())
+        if isinstance(signal, bytes):
+            self._sources.on_signal(signal.decode("utf-8", "replace"))
 
     async def sign_off(self) -> None:
         """Strike us from the list of processes, as a clean Sidekiq stop does; the record itself

@@ -71,7 +71,8 @@ def start_ticks(pid: int) -> int | None:
     try:
         # The name in parentheses may itself contain spaces and parentheses: fields count from
         # behind it.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        stat = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
+        fields = stat.rpartition(")")[2].split()
     except OSError:
         return None
     return None if fields[0] in "ZX" else int(fields[19])

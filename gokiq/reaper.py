@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 
 from gokiq.broker import LEASE_S, Broker
 from gokiq.crashes import key_of
@@ -55,7 +56,7 @@ class Reaper:
                     next_adoption = time.monotonic() + ADOPT_S
                     await self.adopt()
             except ConnectionLost as error:
-                self._believe_from = time.monotonic() + LEASE_S + RENEW_S
+                self._doubt_leases()
                 log.debug("Cannot renew the lease: %s", error)
                 await asyncio.sleep(0.5)
             except ReplyError as error:
@@ -71,12 +72,21 @@ class Reaper:
         self._dispatcher.lease_lost.clear()
 
     async def _renew(self) -> None:
-        if not await self._broker.renew(self._about):
+        try:
+            was_held = await self._broker.renew(self._about)
+        except ReplyError:
+            self._doubt_leases()
+            raise
+        if not was_held:
             log.warning(
                 "Our lease had run out (paused, or Redis was away); "
                 "peers may have adopted our claims meanwhile"
             )
             self._dispatcher.poke()
+
+    def _doubt_leases(self) -> None:
+        """Ours is not renewed now, so those of our peers may run out although they live."""
+        self._believe_from = time.monotonic() + LEASE_S + RENEW_S
 
     async def adopt(self) -> None:
         """One round over the register of owners."""
@@ -87,12 +97,15 @@ class Reaper:
         for identity, alive in zip(others, await self._broker.leases(others), strict=True):
             proved = is_proved_dead(owners[identity])
             if proved or (not alive and time.monotonic() >= self._believe_from):
-                moved = await self._broker.adopt(
-                    identity, owners[identity].get("queues", ()), proved=proved
-                )
-                log.info("Adopted %d claims of the dead owner %s", len(moved), identity)
-                if moved:
-                    await self._broker.note_crash(
-                        [key_of(payload) for payload in moved], alone=len(moved) == 1
-                    )
-                self._dispatcher.poke()
+                try:
+                    await self._adopt(identity, owners[identity].get("queues", ()), proved=proved)
+                except ReplyError as error:
+                    log.error("Cannot adopt the claims of the dead owner %s: %s", identity, error)
+
+    async def _adopt(self, identity: str, queues: Collection[str], *, proved: bool) -> None:
+        moved = await self._broker.adopt(identity, queues, proved=proved)
+        log.info("Adopted %d claims of the dead owner %s", len(moved), identity)
+        self._dispatcher.poke()
+        if moved:
+            keys = [key_of(payload) for payload in moved]
+            await self._broker.note_crash(keys, alone=len(moved) == 1)

@@ -98,12 +98,26 @@ class Supervisor:
                 self._first_exit.set_result(failure)
                 await asyncio.Event().wait()
             attempt = 0 if time.monotonic() - began > HEALTHY_S else attempt + 1
+            attempt = await self._start_again(failure, attempt)
+
+    async def _start_again(self, failure: BootError, attempt: int) -> int:
+        """Until it starts: memory, or the files of a release, may be missing for a moment. Returns
+        the number of attempts.
+        """
+        while True:
             pause = 0.0 if attempt == 0 else backoff_s(attempt, random.random(), cap=RESTART_CAP_S)
             log.error("Sidecar is gone (%s); starting it again in %.1f s", failure, pause)
             await asyncio.sleep(pause)
+            if self._is_stopping:
+                await asyncio.Event().wait()
             self.restarts += 1
             self._monitor.boot_failure = None
-            await self.start()
+            try:
+                await self.start()
+            except BootError as error:
+                failure, attempt = error, attempt + 1
+            else:
+                return attempt
 
     def terminate(self) -> None:
         """Tell the root to drain and end; it forks no more workers from now on."""
