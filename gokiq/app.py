@@ -25,11 +25,19 @@ class RedisAddress:
     path: str | None = None
     ssl: bool = False
     tls_verify: bool = True
+    tls_verify_hostname: bool = True
     tls_ca_file: str | None = None
+    tls_ca_path: str | None = None
     tls_cert_file: str | None = None
     tls_key_file: str | None = None
+    #: The same two where they are no files.
+    tls_cert_pem: str | None = None
+    tls_key_pem: str | None = None
     sentinels: tuple[tuple[str, int], ...] = ()
+    sentinel_username: str | None = None
     sentinel_password: str | None = None
+    #: Whether the sentinels speak TLS too.
+    sentinel_ssl: bool = False
     master_name: str | None = None
     #: What an operator would change to change it.
     origin: str = "REDIS_URL"
@@ -183,11 +191,17 @@ def _redis(raw: dict[str, Any]) -> RedisAddress:
         path=raw.get("path"),
         ssl=bool(raw.get("ssl")),
         tls_verify=tls.get("verify", True) is not False,
+        tls_verify_hostname=tls.get("verify_hostname", True) is not False,
         tls_ca_file=tls.get("ca_file"),
+        tls_ca_path=tls.get("ca_path"),
         tls_cert_file=tls.get("cert_file"),
         tls_key_file=tls.get("key_file"),
+        tls_cert_pem=tls.get("cert_pem"),
+        tls_key_pem=tls.get("key_pem"),
         sentinels=tuple((str(s["host"]), int(s["port"])) for s in raw.get("sentinels") or ()),
+        sentinel_username=raw.get("sentinel_username"),
         sentinel_password=raw.get("sentinel_password"),
+        sentinel_ssl=bool(raw.get("sentinel_ssl")),
         master_name=raw.get("name"),
         origin=raw.get("variable") or "Sidekiq's redis configuration in Ruby",
     )

@@ -5,6 +5,7 @@ are translated here.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Sequence
 from typing import Any
@@ -169,11 +170,18 @@ def _sentinel_pool(address: RedisAddress, common: dict[str, Any]) -> ConnectionP
             "Redis: sentinels are set but no master name; "
             "set `name:` in Sidekiq's redis configuration"
         )
+    tls = _tls(address) if address.ssl else {}
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
         list(address.sentinels),
-        sentinel_kwargs={"socket_timeout": REPLY_TIMEOUT_S, "password": address.sentinel_password},
+        sentinel_kwargs={
+            "socket_timeout": REPLY_TIMEOUT_S,
+            "socket_connect_timeout": CONNECT_TIMEOUT_S,
+            "username": address.sentinel_username,
+            "password": address.sentinel_password,
+            "ssl": address.sentinel_ssl,
+            **(tls if address.sentinel_ssl else {}),
+        },
     )
-    tls = _tls(address) if address.ssl else {}
     pool: ConnectionPool = sentinel.master_for(
         address.master_name, ssl=address.ssl, **tls, **common
     ).connection_pool
@@ -181,15 +189,24 @@ def _sentinel_pool(address: RedisAddress, common: dict[str, Any]) -> ConnectionP
 
 
 def _tls(address: RedisAddress) -> dict[str, Any]:
-    if address.tls_verify:
-        return {
-            "ssl_ca_certs": address.tls_ca_file,
-            "ssl_certfile": address.tls_cert_file,
-            "ssl_keyfile": address.tls_key_file,
-        }
-    return {
-        "ssl_cert_reqs": ssl.CERT_NONE,
-        "ssl_check_hostname": False,
-        "ssl_certfile": address.tls_cert_file,
-        "ssl_keyfile": address.tls_key_file,
+    own = {
+        "ssl_certfile": address.tls_cert_file or _in_memory(address.tls_cert_pem),
+        "ssl_keyfile": address.tls_key_file or _in_memory(address.tls_key_pem),
     }
+    if not address.tls_verify:
+        return {"ssl_cert_reqs": ssl.CERT_NONE, "ssl_check_hostname": False, **own}
+    return {
+        "ssl_ca_certs": address.tls_ca_file,
+        "ssl_ca_path": address.tls_ca_path,
+        "ssl_check_hostname": address.tls_verify_hostname,
+        **own,
+    }
+
+
+def _in_memory(pem: str | None) -> str | None:
+    """A file of that text, for `ssl` reads nothing else: on no disk, and as long as we live."""
+    if pem is None:
+        return None
+    descriptor = os.memfd_create("gokiq-pem")
+    os.write(descriptor, pem.encode())
+    return f"/proc/self/fd/{descriptor}"

@@ -14,7 +14,7 @@ module Gokiq
 			# @returns [Hash] See `docs/protocol.md` section 3.
 			# @raises [BootError] If it is no address, naming where it was set.
 			def self.of(capsule)
-				options = capsule.config.instance_variable_get(:@redis_config) || {}
+				options = symbolized(capsule.config.instance_variable_get(:@redis_config) || {})
 				read(options)
 			rescue ArgumentError, TypeError, RuntimeError, URI::Error => error
 				raise BootError.new(Failure.masked(wrong(options, error.message.lines.first.to_s.strip)), error_class: "ConfigError")
@@ -24,20 +24,38 @@ module Gokiq
 				# A client that is thrown away: the capsule makes its own pool when its first job asks for it.
 				config = ::Sidekiq::RedisConnection.create(options.merge(size: 1)).with(&:config)
 				address = sentinel?(config) ? sentinel(config, options) : server(config)
-				tls = options[:ssl_params] || {}
 
 				address.merge(
 					db: config.db,
 					username: plain_user(config.username),
 					password: secret(config, config.username),
 					ssl: config.ssl?,
-					tls: {
-						verify: tls[:verify_mode] != OpenSSL::SSL::VERIFY_NONE,
-						ca_file: tls[:ca_file], cert_file: tls[:cert], key_file: tls[:key],
-					},
+					tls: tls(options[:ssl_params] || {}),
 					timeout: options[:timeout] || options[:network_timeout],
 					**source(options),
 				).compact
+			end
+
+			# What redis-client makes of `ssl_params`; certificate and key may be files, PEM or objects.
+			def self.tls(params)
+				{
+					verify: params[:verify_mode] != OpenSSL::SSL::VERIFY_NONE,
+					verify_hostname: params[:verify_hostname] != false,
+					ca_file: path(params[:ca_file]), ca_path: path(params[:ca_path]),
+					**pem(:cert, params[:cert]), **pem(:key, params[:key]),
+				}.compact
+			end
+
+			def self.pem(name, value)
+				return {} if value.nil?
+				return {"#{name}_file": path(value)} if value.is_a?(String) && File.exist?(value)
+
+				{"#{name}_pem": value.is_a?(String) ? value : value.to_pem}
+			end
+
+			# The orchestrator may run in another folder.
+			def self.path(value)
+				value && File.expand_path(value)
 			end
 
 			# The variable is the one that Sidekiq reads, whether or not it is set.
@@ -71,23 +89,37 @@ module Gokiq
 			end
 
 			def self.server(config)
-				config.path ? {path: config.path} : {host: config.host, port: config.port}
+				config.path ? {path: path(config.path)} : {host: config.host, port: config.port}
 			end
 
 			def self.sentinel(config, options)
-				listed = options[:sentinels].map do |entry|
-					if entry.is_a?(String)
-						uri = URI(entry)
-						{host: uri.host, port: uri.port || 26_379}
-					else
-						{host: entry[:host] || entry["host"], port: Integer(entry[:port] || entry["port"] || 26_379)}
-					end
-				end
+				listed = options[:sentinels].map { |entry| entry.is_a?(String) ? sentinel_at(URI(entry)) : entry }
+				# One may have a password of its own; we know one for all.
+				password = options[:sentinel_password] || listed.filter_map { |entry| entry[:password] }.first
+				user = options[:sentinel_username] || listed.filter_map { |entry| entry[:username] }.first
 
-				password = options[:sentinel_password]
-				{sentinels: listed, name: config.name, sentinel_password: password.respond_to?(:call) ? password.call(nil) : password}
+				{
+					sentinels: listed.map { |entry| {host: entry[:host], port: Integer(entry[:port] || 26_379)} },
+					name: config.name,
+					sentinel_username: user,
+					sentinel_password: password.respond_to?(:call) ? password.call(user) : password,
+					sentinel_ssl: options.key?(:ssl) && config.ssl?,
+				}
 			end
-			private_class_method :read, :source, :wrong, :plain_user, :secret, :sentinel?, :server, :sentinel
+
+			def self.sentinel_at(uri)
+				{host: uri.host, port: uri.port, username: uri.user, password: uri.password}
+			end
+
+			# As Sidekiq does it.
+			def self.symbolized(value)
+				case value
+				when Hash then value.to_h { |key, inner| [key.to_sym, symbolized(inner)] }
+				when Array then value.map { |inner| symbolized(inner) }
+				else value
+				end
+			end
+			private_class_method :read, :tls, :pem, :path, :sentinel_at, :symbolized, :source, :wrong, :plain_user, :secret, :sentinel?, :server, :sentinel
 		end
 	end
 end
