@@ -305,10 +305,8 @@ class Runner:
         self._supervisor.terminate()
         deadline = time.monotonic() + timeout_s + ENSURE_S
         if not await _within(dispatcher.settled(), deadline):
-            log.warning(
-                "%d jobs did not stop in time and go back to their queues",
-                len(dispatcher.running()),
-            )
+            if stuck := len(dispatcher.running()):
+                log.warning("%d jobs did not stop in time and go back to their queues", stuck)
             self._fleet.close()
             await asyncio.sleep(0)  # the closed connections hand over their orphans
             if not await _within(dispatcher.settled(), time.monotonic() + FAREWELL_S):

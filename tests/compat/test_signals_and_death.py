@@ -197,6 +197,29 @@ def test_redis_may_be_away_for_half_a_minute(stand: Stand) -> None:
     assert find_jobs(stand.client).all() == []
 
 
+@assertion(82, "a stop while Redis is away ends in time, and loses no job")
+@pytest.mark.slow
+def test_it_stops_while_redis_is_away(stand: Stand) -> None:
+    stand.push(stand.payload("SlowOnceJob"))
+    with stand.gokiq("-t", "1") as server:
+        stand.wait(server, stand.runs, "the job had started")
+        wait_identity(stand, server)
+        stand.redis.stop()
+        began = time.monotonic()
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 0
+
+    assert time.monotonic() - began < 1 + 7
+    log = server.log.read_text()
+    assert "Redis did not take 1 jobs back" in log
+    assert " 0 jobs" not in log
+    stand.redis.start()
+    with stand.gokiq(name="next") as server:
+        stand.wait(server, lambda: stand.int("stat:processed"), "the job was done")
+    assert [run.outcome == "done" for run in stand.runs()] == [False, True]
+    assert find_jobs(stand.client).all() == []
+
+
 class Supervisor:
     """The other end of $NOTIFY_SOCKET: what came, each with its time (monotonic seconds)."""
 
