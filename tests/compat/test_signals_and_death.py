@@ -145,6 +145,25 @@ def test_a_job_that_kills_its_worker_runs_again(stand: Stand) -> None:
     assert stand.int("stat:failed") == 0
 
 
+@assertion(81, "a job that kills every worker is not retried forever")
+def test_a_job_that_kills_every_worker_comes_to_the_dead_set(stand: Stand) -> None:
+    killer = stand.payload("KillerJob", True)
+    stand.push(killer)
+    with stand.gokiq() as server:
+        server.wait_ready()
+        identity = wait_identity(stand, server)
+        job, score = stand.wait_job(server, "dead")
+        stand.push(stand.payload("JournalJob"))
+        stand.wait(server, lambda: stand.int("stat:processed"), "another one was done")
+        assert stand.identity() == identity
+        assert stand.client.zcard("dead") == 1
+        assert stand.client.llen("queue:default") == 0
+
+    assert job["jid"] == json.loads(killer)["jid"]
+    assert abs(score - time.time()) < 60
+    assert 1 < len([run for run in stand.runs() if run.jid == job["jid"]]) < 10
+
+
 @assertion(81, "kill -9 of the whole sidecar: the same")
 def test_jobs_of_a_killed_sidecar_run_again(stand: Stand) -> None:
     jobs = [stand.payload("SlowOnceJob") for _ in range(3)]
