@@ -47,7 +47,7 @@ def test_a_job_knows_its_process(shared: Stand, server: Server) -> None:
     identity = wait_identity(shared, server)
     jid = push(shared, "ProcessJob")
     known = wait_said(shared, server, "process", jid)[2:]
-    assert known == [True, False, False, identity, "default", "PONG"]
+    assert known == [True, False, False, identity, "default", "default", "PONG"]
 
 
 @assertion(103, "it says so when the process is quiet")

@@ -109,7 +109,8 @@ class ProcessJob
 		work = Sidekiq::Processor::WORK_STATE.dup[tid]
 		note(
 			"process", jid, Sidekiq.server? ? true : false, Sidekiq::CLI.instance.launcher.stopping?,
-			_context.stopping?, Sidekiq.default_configuration[:identity], work&.fetch(:queue), Sidekiq.redis { |c| c.call("PING") }
+			_context.stopping?, Sidekiq.default_configuration[:identity], work&.fetch(:queue), Thread.current[:sidekiq_capsule]&.name,
+			Sidekiq.redis { |c| c.call("PING") }
 		)
 	end
 end
