@@ -74,12 +74,12 @@ class Shop:
         """Every table and Sidekiq's counters, without what differs from run to run."""
         return self.task("shop:dump")
 
-    def task(self, *names: str) -> str:
-        """What a task of `bin/rails` prints. Raises DevError when it fails."""
-        log = self._folder / f"{names[-1].replace(':', '-')}.log"
+    def task(self, *words: str) -> str:
+        """What `bin/rails` prints with these arguments. Raises DevError when it fails."""
+        log = self._folder / f"{words[0].replace(':', '-')}.log"
         env = {**self._env, "REDIS_URL": self._redis.url, "RUBYOPT": "-W0"}
-        argv = [find_program("ruby"), APP / "bin" / "rails", *names]
-        with Child(argv, log=log, env=env, cwd=APP, name=f"bin/rails {names[-1]}") as task:
+        argv = [find_program("ruby"), APP / "bin" / "rails", *words]
+        with Child(argv, log=log, env=env, cwd=APP, name=f"bin/rails {words[0]}") as task:
             if task.wait(TASK_TIMEOUT_S) != 0:
                 raise task.early_end("without success")
         return log.read_text(encoding="utf-8")

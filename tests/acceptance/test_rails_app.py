@@ -21,6 +21,16 @@ PAID = [number for number in range(1, 61) if number % 12]
 PAID_LATE = [number for number in PAID if number % 3 == 0]
 GERMANS = range(2, 21, 2)
 
+#: Asks the app itself for the pages, as a web server would.
+VISIT = """
+require "rack/mock"
+Sidekiq.default_configuration.logger.level = Logger::WARN
+browser = Rack::MockRequest.new(Rails.application)
+%w[sidekiq sidekiq/busy sidekiq/retries sidekiq/morgue sidekiq/metrics].each do |page|
+  puts "#{page} #{browser.get("/#{page}", "HTTP_HOST" => "localhost").status}"
+end
+"""
+
 _JOB_LINE = re.compile(r"jid=(\w+) class=(\w+)(?: elapsed=\S+)?: (start|done|fail)")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -31,6 +41,8 @@ class Day:
 
     dump: str
     log: str
+    #: Page of the Web UI and status, a line each.
+    pages: str
     #: Payloads that were seen in the set `schedule`, by jid.
     scheduled: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -70,7 +82,8 @@ def spend_day(server_name: str, folder: Path) -> Day:
             server.wait_ready()
             server.wait_until(is_done, timeout_s=JOBS_TIMEOUT_S, what="all jobs were done")
             server.stop()
-        return Day("\n" + shop.dump(), server.log.read_text(), scheduled)
+        pages = shop.task("runner", VISIT)
+        return Day("\n" + shop.dump(), server.log.read_text(), pages, scheduled)
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +166,10 @@ def test_an_iterable_job_went_over_every_record(gokiq: Day) -> None:
 
     assert sorted(slugs) == sorted(f"thing-no-{n}" for n in range(1, 11))
     assert "nil slugs all" in gokiq.rows("audits")
+
+
+def test_the_web_ui_is_mounted_in_the_app(gokiq: Day) -> None:
+    pages = dict(line.split() for line in gokiq.pages.splitlines())
+
+    assert len(pages) == 5
+    assert set(pages.values()) == {"200"}
