@@ -45,7 +45,7 @@ class Jobs:
         self._version = version
         self.names: dict[str, str] = {}
 
-    def __call__(self, name: str, job_class: str, *args: object, **fields: object) -> bytes:
+    def __call__(self, name: str, job_class: str, /, *args: object, **fields: object) -> bytes:
         """A payload as the client writes it; a field `...` is left out, an unknown one is kept."""
         jid = f"{len(self.names) + 0x1000:024x}"
         self.names[jid] = name
@@ -103,6 +103,7 @@ def queued(jobs: Jobs) -> Iterator[bytes]:
     yield from _MALFORMED
     yield from _unrunnable(jobs)
     yield from _failing(jobs)
+    yield from _odd(jobs)
     yield from _middleware(jobs)
     for way in WAYS:
         yield jobs(f"raises {way}", "RaisingJob", way, backtrace=False)
@@ -169,6 +170,41 @@ def _failing(jobs: Jobs) -> Iterator[bytes]:
     yield jobs("no queue named", "RaisingJob", "plain", queue=...)
 
 
+def _odd(jobs: Jobs) -> Iterator[bytes]:
+    """Payloads and fields that no client writes."""
+    yield b'{"class":"PlainJob","args":[1],"jid":"twice","jid":"two"}'
+    yield b'{"class":"PlainJob","args":[1],"jid":"comment" /* c */}'
+    yield b'{"class":"PlainJob","args":[1],"jid":"blanks"\t} \n'
+    yield b'\xef\xbb\xbf{"class":"PlainJob","args":[1],"jid":"mark"}'
+    yield b'{"class":"RaisingJob","args":["plain"],"jid":"nul\\u0000","retry":true}'
+    yield b'{"class":"RaisingJob","args":["plain"],"jid":"e\\u00e9\\/","retry":true, "x" : 1E-7}'
+    for depth in (98, 99):
+        nested = b"[" * depth + b"]" * depth
+        yield b'{"class":"RaisingJob","args":' + nested + b',"jid":"deep%d","retry":true}' % depth
+    values: dict[str, tuple[object, ...]] = {
+        "jid": (..., None, 7, [1]),
+        "retry_count": (None, 1.5),
+        "retry_for": (1.5,),
+        "backtrace": (-1, 1.5),
+        "queue": (None, 7),
+        "retry_queue": (7, ""),
+        "tags": ("a", 7, None),
+        "bid": (7,),
+        "wrapped": (7, "RetryInJob"),
+        "args": (7,),
+        "class": (["PlainJob"], "", "Plain Job", "Kernel", "BasicObject", 7),
+        "dead": (None, "false"),
+        "log_level": (0, 9, None, "DEBUG"),
+        "display_class": (7,),
+        "at": (4e9,),
+    }
+    for name, oddities in values.items():
+        for odd in oddities:
+            fields: dict[str, object] = {"failed_at": 1} if name == "retry_count" else {}
+            fields |= {"retry": 0} if name == "dead" else {}
+            yield jobs(f"{name} {odd}", "RaisingJob", "plain", **fields, **{name: odd})
+
+
 def _middleware(jobs: Jobs) -> Iterator[bytes]:
     for way in ("stop", "raise", "mutate", "handled", "skip", "raise after"):
         yield jobs(f"middleware: {way}", "PlainJob", 1, middleware=way)
@@ -217,6 +253,11 @@ def lost_from_queue(jobs: Jobs, version: Version) -> Iterator[bytes]:
     """Jobs that Sidekiq cannot handle and does not acknowledge: they are gone."""
     yield from (b"[1,2]", b"2", b"null", b'"text"', b"[]")
     yield b'{"class":"RaisingJob","args":["plain"],"jid":"big","n":1e400,"retry":true}'
+    yield b'{"class":"RaisingJob","args":["plain"],"jid":"bad\xff","retry":true}'
+    yield jobs("count is a text", "RaisingJob", "plain", retry_count="3")
+    yield jobs("never failed", "RaisingJob", "plain", retry_count=1, failed_at=None, retry_for=10)
+    yield jobs("retry for text", "RaisingJob", "plain", retry_for="10")
+    yield jobs("backtrace is a list", "RaisingJob", "plain", backtrace=[])
     if version.is_8:
         yield jobs("wrong log level", "PlainJob", log_level="loud")
 

@@ -161,20 +161,19 @@ class Side:
         return any(note[0] == "performed" and note[2] == shown for note in self.notes())
 
     def _is_idle(self) -> bool:
-        in_redis = self.client.exists("queue:default", *self.client.keys("gokiq:claims:*"))
-        return not in_redis
+        return not self.client.exists("queue:default", *self.client.keys("gokiq:claims:*"))
 
     def _has_promoted(self) -> bool:
         late = [self.client.zcount(key, "-inf", 1000) for key in ("retry", "schedule")]
-        ran = {note[1] for note in self.notes() if note[0] == "middleware"}
+        ran = {str(note[1]) for note in self.notes() if note[0] == "middleware"}
         names = self._plan.jobs.names
         here = {jid for jid, name in names.items() if name in cases.DUE_HERE}
         return not any(late) and here <= ran
 
     def _has_metrics(self) -> bool:
         """Everything that reached the middleware is in a minute's hash."""
-        ran = sum(note[0] == "middleware" for note in self.notes())
-        return count_metrics(self.client) == ran
+        ran = [note for note in self.notes() if note[0] == "middleware"]
+        return count_metrics(self.client) == len(ran)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +274,10 @@ def test_what_sidekiq_loses_is_in_the_dead_set(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         masks = Masks(outcome.plan.started_s, set(outcome.plan.jobs.names))
         lost = [*outcome.plan.lost, *(member for _, member, _ in outcome.plan.lost_due)]
-        expected = sorted(outcome.plan.named(masks.text(member.decode())) for member in lost)
+        expected = sorted(
+            outcome.plan.named(masks.text(member.decode("utf-8", "backslashreplace")))
+            for member in lost
+        )
 
         assert _deaths(outcome.sidekiq) == []
         assert _deaths(outcome.gokiq) == expected

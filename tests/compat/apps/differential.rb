@@ -13,9 +13,15 @@ ActiveJob::Base.queue_adapter = :sidekiq
 ActiveJob::Base.logger = nil
 GlobalID.app = "differential"
 
-# Bear witness: one line of JSON.
-def note(*values)
-	File.open(ENV.fetch("TEST_NOTES"), "a") { |file| file.syswrite(JSON.generate(values) + "\n") }
+# Bear witness: one line of JSON. What is no UTF-8 is told as Ruby shows it.
+def note(kind, *values)
+	line = begin
+		JSON.generate([kind, *values])
+	rescue JSON::GeneratorError
+		JSON.generate([kind, values.inspect.scrub])
+	end
+
+	File.open(ENV.fetch("TEST_NOTES"), "a") { |file| file.syswrite(line + "\n") }
 end
 
 # A job as handlers see it, without the clocks.
@@ -32,12 +38,27 @@ rescue StandardError => worse
 	[error.class.name, "its message raises #{worse.class}", nil]
 end
 
-# Before everything else: the same chance on both sides. Then what the job asks for.
-class Chance
+# The same jitter for the same job, whatever else draws lots in the process.
+module Fate
+	def global(jobstr, queue)
+		Thread.current[:fate] = Random.new(Zlib.crc32(jobstr.b[/"jid":"(\w*)"/n].to_s))
+		super
+	end
+
+	private
+
+	def rand(...)
+		Thread.current[:fate].rand(...)
+	end
+end
+
+Sidekiq::JobRetry.prepend(Fate) if Sidekiq.server?
+
+# Does what the job asks for.
+class Obedience
 	include Sidekiq::ServerMiddleware
 
 	def call(instance, job, queue)
-		srand(Zlib.crc32("#{job["jid"]} #{job["retry_count"]}"))
 		note("middleware", job["jid"], instance.class.name, queue, Sidekiq::Context.current.except(:elapsed))
 
 		case job["middleware"]
@@ -69,7 +90,7 @@ end
 Sidekiq.configure_server do |config|
 	config[:poll_interval_average] = 0.3
 	config[:dead_max_jobs] = 60
-	config.server_middleware { |chain| chain.add(Chance) }
+	config.server_middleware { |chain| chain.add(Obedience) }
 	config.death_handlers << ->(job, error) { note("death", shown(job), told(error)) }
 	config.death_handlers << ->(job, _error) { raise IOError, "death handler" if job["death"] == "raise" }
 	config.error_handlers << lambda do |error, context, _config|
