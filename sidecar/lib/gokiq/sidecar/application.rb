@@ -7,7 +7,6 @@ require_relative "config_file"
 require_relative "config_values"
 require_relative "database"
 require_relative "errors"
-require_relative "locale"
 require_relative "promoter"
 require_relative "redis_address"
 require_relative "settings"
@@ -174,9 +173,8 @@ module Gokiq
 			end
 
 			def advise
-				return unless @plan.lane == :fiber
-
-				[Database.for(@plan.slots)&.advice, Locale.advice].compact.each { |line| config.logger.warn { "gokiq: #{line}" } }
+				database = Database.for(@plan.slots) if @plan.lane == :fiber
+				config.logger.warn { "gokiq: #{database.advice}" } if database
 			end
 
 			# Connections must not be shared with the workers that are forked next.
