@@ -288,13 +288,13 @@ end
 # By way of ActiveJob.
 class GreetJob < ActiveJob::Base
 	retry_on KeyError, wait: 3600, attempts: 3, jitter: 0
-	discard_on IndexError
+	discard_on RangeError
 
 	def perform(name)
 		note("greeted", name, executions, provider_job_id)
 		raise ArgumentError, name if name == "plain"
 		raise KeyError, name if name == "retry on"
-		raise IndexError, name if name == "discard on"
+		raise RangeError, name if name == "discard on"
 	end
 end
 
