@@ -113,17 +113,18 @@ class Stand:
     def gokiq(
         self,
         *args: str,
-        app: str = "app.rb",
+        app: str | None = "app.rb",
         name: str = "gokiq",
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> GokiqFast:
-        """A gokiq-fast on an app of tests/compat/apps, with one worker unless `args` say more; not
-        yet started (it is a context manager). Its log is `NAME.log` in the folder.
+        """A gokiq-fast on an app of tests/compat/apps (None: on the Rails app in `cwd`), with one
+        worker unless `args` say more; not yet started (it is a context manager). Its log is
+        `NAME.log` in the folder.
         """
         workers = () if "--workers" in args else ("--workers", "1")
         return GokiqFast(
-            *("-r", str(APPS / app)),
+            *(("-r", str(APPS / app)) if app else ()),
             *workers,
             *args,
             redis=self.redis,

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ import pytest
 from devtools.redis_server import RedisServer
 
 from .harness import APPS, PATIENCE_S, Stand, assertion
-from .life import wait_identity
+from .life import said, wait_identity
 
 pytestmark = pytest.mark.acceptance
 
 APP = str(APPS / "app.rb")
 
 
-def record(stand: Stand, *args: str, app: str = "app.rb", **rest: Any) -> dict[str, Any]:
+def record(stand: Stand, *args: str, app: str | None = "app.rb", **rest: Any) -> dict[str, Any]:
     """`info` of a gokiq-fast that has been started with these arguments."""
     with stand.gokiq(*args, app=app, **rest) as server:
         identity = wait_identity(stand, server)
@@ -198,6 +199,66 @@ def test_an_initializer_has_the_last_word(stand: Stand) -> None:
     assert found["concurrency"] == 10
     assert found["queues"] == ["high", "low", "legacy"]
     assert found["tag"] == "from Ruby"
+
+
+@assertion(87, "retries, the dead set's size, poll interval, logger and handlers set in Ruby count")
+def test_what_is_set_in_ruby_takes_effect(stand: Stand) -> None:
+    jobs = [stand.payload("FailingJob", f"number {n}", queue="high") for n in range(5)]
+    jids = {json.loads(job)["jid"] for job in jobs}
+    later = stand.payload("JournalJob", queue="legacy", enqueued_at=None)
+    stand.push(*jobs, queue="high")
+    with stand.gokiq(app="initialized.rb") as server:
+        stand.wait(server, lambda: stand.int("stat:failed") == 5, "all had failed")
+        began = time.monotonic()
+        stand.client.zadd("schedule", {later: 1.0})
+        stand.wait(server, lambda: stand.int("stat:processed") == 6, "the due job had run")
+        waited = time.monotonic() - began
+
+    # No retries at all; the dead set keeps one less than its size.
+    assert stand.client.zcard("retry") == 0
+    assert stand.client.zcard("dead") == 2
+    assert {note[1] for note in said(stand, "error")} == jids
+    assert {note[1] for note in said(stand, "death")} == jids
+    # Sidekiq's own interval is five seconds, and it looks once at its start.
+    assert waited < 3
+    log = (stand.journal / "log").read_text()
+    assert (log.count(": start\n"), log.count(": fail\n"), log.count(": done\n")) == (6, 5, 1)
+
+
+RAILS_APP = """\
+require "rails"
+require "sidekiq/rails"
+
+class ShopApp < Rails::Application
+  config.root = File.expand_path("..", __dir__)
+  config.eager_load = false
+  config.secret_key_base = "only for tests"
+  config.logger = Logger.new($stdout, level: Logger::WARN)
+  config.active_support.isolation_level = :fiber
+  config.enable_reloading = false
+end
+"""
+
+
+@assertion(85, "a Rails folder's own file and initializers count, from inside and by -r")
+@pytest.mark.parametrize("inside", [True, False], ids=["in the folder", "-r FOLDER"])
+def test_a_rails_folder(stand: Stand, tmp_path: Path, inside: bool) -> None:
+    root = tmp_path / "shop"
+    (root / "config" / "initializers").mkdir(parents=True)
+    (root / "config" / "application.rb").write_text(RAILS_APP)
+    boot = 'require_relative "application"\nRails.application.initialize!\n'
+    (root / "config" / "environment.rb").write_text(boot)
+    (root / "config" / "sidekiq.yml").write_text(":concurrency: 6\nqueues: [[a, 2], b]\n")
+    (root / "config" / "initializers" / "sidekiq.rb").write_text(
+        'Sidekiq.configure_server { |c| c.capsule("x") { |x| x.concurrency = 2 } }'
+    )
+    found = record(stand, app=None if inside else str(root), cwd=root if inside else tmp_path)
+
+    assert found["capsules"] == {
+        "default": {"concurrency": 6, "mode": "weighted", "weights": {"a": 2, "b": 0}},
+        "x": {"concurrency": 2, "mode": "strict", "weights": {"default": 0}},
+    }
+    assert found["tag"] == "shop"
 
 
 @pytest.fixture

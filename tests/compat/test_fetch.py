@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from devtools.gokiq import Server
+from devtools.journal import max_in_flight
 from devtools.procstat import cpu_s
 
 from .harness import Stand, assertion
@@ -148,3 +149,19 @@ def test_a_shared_queue(stand: Stand) -> None:
         assert stand.client.llen("queue:default") == 7
         (stand.journal / "released").touch()
         order(stand, server, 10)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_capsule_keeps_its_own_concurrency(stand: Stand, workers: str) -> None:
+    solo = push(stand, "solo", 4, "HeldJob")
+    push(stand, "default", 8, "HeldJob")
+    with stand.gokiq("-c", "3", "--workers", workers, app="capsules.rb") as server:
+        stand.wait(server, lambda: running(stand) == 4, "four were running")
+        assert stand.client.llen("queue:solo") == 3
+        assert stand.client.llen("queue:default") == 5
+        (stand.journal / "released").touch()
+        order(stand, server, 12)
+
+    its_runs = [run for run in stand.runs() if run.jid in solo]
+    assert max_in_flight(its_runs) == 1
+    assert max_in_flight(stand.runs()) == 4
