@@ -169,6 +169,25 @@ def test_a_small_pool_does_not_hold_jobs_that_use_no_database(
     assert yard.failed() == 0
 
 
+def test_jobs_in_threads_do_not_take_the_place_of_those_in_fibers(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """20 jobs wait for 5 threads; with 5 connections a worker takes few jobs at first."""
+    yard = Yard(redis_server, tmp_path, "pool=5")
+    yard.push("BesideJob", [[2]] * 20)
+    yard.push("HoldJob", [[0, 0.01]] * 50)
+
+    with yard.gokiq() as server:
+        server.wait_until(
+            lambda: len(yard.lines("held")) == 50, timeout_s=60, what="all fibers' jobs had run"
+        )
+        beside = len(yard.lines("beside"))
+        yard.finish(server)
+
+    assert beside <= 5
+    assert len(yard.lines("beside")) == 20
+
+
 def test_an_iterable_job_goes_on_at_its_cursor_after_a_restart(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:

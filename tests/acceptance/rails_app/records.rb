@@ -100,3 +100,15 @@ class WalkJob
     Seen.note("step #{entry.number}")
   end
 end
+
+# Sleeps in a thread beside the fibers.
+class BesideJob
+  include Sidekiq::Job
+
+  sidekiq_options gokiq_lane: "thread"
+
+  def perform(seconds)
+    sleep(seconds)
+    Seen.note("beside")
+  end
+end
