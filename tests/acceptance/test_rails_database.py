@@ -7,7 +7,7 @@ With SQLite, or with the database that GOKIQ_TEST_DATABASE names, as in `postgre
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,10 +54,9 @@ class Yard:
         self.client.sadd("queues", "default")
         self.client.lpush("queue:default", *jobs)
 
-    def gokiq(self, env: Mapping[str, str] | None = None) -> GokiqFast:
-        args = ["-r", str(APP), "-c", str(SLOTS), "--workers", "1"]
-        log = self._folder / "log"
-        return GokiqFast(*args, redis=self.redis, log=log, env={**self._env, **(env or {})})
+    def gokiq(self, *args: str) -> GokiqFast:
+        args = ("-r", str(APP), "-c", str(SLOTS), "--workers", "1", *args)
+        return GokiqFast(*args, redis=self.redis, log=self._folder / "log", env=self._env)
 
     def lines(self, kind: str) -> list[list[str]]:
         if not self._seen.exists():
@@ -116,6 +115,25 @@ def test_rows_of_an_open_transaction_are_seen_by_nobody_else(
     assert len(yard.lines("wrote")) == 190
     assert {count for [count] in yard.lines("odd")} == {"0"}
     assert yard.failed() == 0
+
+
+def test_shutdown_rolls_back_the_transaction_that_it_cuts(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    yard = Yard(redis_server, tmp_path, "pool=200")
+    yard.push("WriteJob", [[1, 60]])
+
+    with yard.gokiq("-t", "1") as server:
+        server.wait_until(lambda: bool(yard.lines("wrote")), timeout_s=60, what="the row was there")
+        assert server.stop() == 0
+    left = yard.client.lrange("queue:default", 0, -1)
+    yard.client.delete("queue:default")
+    yard.push("ReadJob", [[1]])
+    with yard.gokiq() as server:
+        server.wait_until(lambda: bool(yard.lines("odd")), timeout_s=60, what="the rows were read")
+
+    assert len(left) == 1
+    assert yard.lines("odd") == [["0"]]
 
 
 def test_jobs_that_would_wait_for_a_connection_stay_in_redis(

@@ -46,11 +46,11 @@ end
 class WriteJob
   include Sidekiq::Job
 
-  def perform(number)
+  def perform(number, open_s = 0.005)
     Entry.transaction do
       Entry.create!(number: number)
       Seen.note("wrote #{number}")
-      sleep(0.005)
+      sleep(open_s)
       raise ActiveRecord::Rollback if number.odd?
     end
   end
