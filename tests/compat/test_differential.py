@@ -27,7 +27,7 @@ from . import differential_jobs as cases
 from .differential_dump import Dump, Masks, count_metrics, dump
 from .harness import PATIENCE_S, Stand, Version
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(240)]
 
 #: Of the process record, what gokiq publishes for readers of every version: Sidekiq moved the
 #: concurrency from `info` to a field in 8.1.2, and has `capsules` since 8.0.9.
@@ -47,8 +47,7 @@ _LOG_CLOCK = re.compile(r"\d{4}-\d\d-\d\dT\S+Z ?|pid=\d+ tid=\S+?(?=:? )|elapsed
 class Left:
     """What one server left, with the names of the jobs in place of their jids."""
 
-    #: When the queue was done: the sorted sets, and what handlers were told up to then.
-    retry: Any = None
+    #: When the queue was done, and what handlers were told up to then.
     dead: Any = None
     notes: list[str] = field(default_factory=list)
     #: When all that was due had gone, and after the end.
@@ -112,15 +111,11 @@ class Side:
             self.client.zadd("dead", {member: self._plan.started_s - age_s})
 
     def finish_queue(self) -> None:
-        """Until the last job has run; then push what is due and what Sidekiq loses. What waits in
-        `retry` is taken away: it would be due some time.
-        """
+        """Until the last job has run; then push what is due and what Sidekiq loses."""
         self._wait("the last job had run", lambda: self._has_performed("last"))
         self._wait("the queue was empty", self._is_idle)
-        found = self._plan.dump(self)
-        self.left.retry, self.left.dead = found["retry"], found["dead"]
+        self.left.dead = self._plan.dump(self)["dead"]
         self.left.notes = [self._plan.mask(note) for note in self.notes()]
-        self.client.delete("retry")
         for key, member, score in (*self._plan.lost_due, *self._plan.due):
             self.client.zadd(key, {member: score})
         self.client.lpush("queue:default", *self._plan.lost, self._plan.end)
@@ -236,7 +231,7 @@ def _plan(version: Version, *, with_client: bool) -> Plan:
 
 def test_jobs_of_a_queue_end_as_under_sidekiq(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
-        assert_same(outcome.sidekiq.retry, outcome.gokiq.retry)
+        assert_same(outcome.sidekiq.running["retry"], outcome.gokiq.running["retry"])
         assert_same(outcome.sidekiq.dead, outcome.gokiq.dead)
 
 
@@ -250,8 +245,7 @@ def test_due_jobs_pass_the_client_and_go_where_sidekiq_sends_them(outcomes: list
     for outcome in outcomes:
         # A promoted job runs while the next is promoted: each by itself is in order.
         assert_same(sorted(outcome.sidekiq.notes_of_due), sorted(outcome.gokiq.notes_of_due))
-        for key in ("schedule", "retry"):
-            assert_same(outcome.sidekiq.running[key], outcome.gokiq.running[key])
+        assert_same(outcome.sidekiq.running["schedule"], outcome.gokiq.running["schedule"])
         ours, theirs = (
             _in_order(left.running["queue:elsewhere"], outcome.plan)
             for left in (outcome.gokiq, outcome.sidekiq)

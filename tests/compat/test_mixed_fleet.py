@@ -13,7 +13,7 @@ import pytest
 from .harness import Stand, assertion
 from .mixed_fleet import CARGO, SLOTS, Clock, Fleet
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
 SECONDS = float(os.environ.get("MIXED_FLEET_S", "20"))
 #: Each side goes and comes back once in so long, or in SECONDS if that is shorter.

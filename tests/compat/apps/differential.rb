@@ -38,7 +38,7 @@ rescue StandardError => worse
 	[error.class.name, "its message raises #{worse.class}", nil]
 end
 
-# The same jitter for the same job, whatever else draws lots in the process.
+# The same jitter for the same job, whatever else draws lots in the process; and so much that no retry is due by itself.
 module Fate
 	def global(jobstr, queue)
 		Thread.current[:fate] = Random.new(Zlib.crc32(jobstr.b[/"jid":"(\w*)"/n].to_s))
@@ -48,7 +48,7 @@ module Fate
 	private
 
 	def rand(...)
-		Thread.current[:fate].rand(...)
+		1000 + Thread.current[:fate].rand(...)
 	end
 end
 
