@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,10 @@ class Vitals:
     busy: int = 0
     lag_ms: float = 0.0
     stalled: dict[str, Any] | None = None
+    #: Number and time (monotonic seconds) of the running job whose deadline is first.
+    deadline: tuple[int, float] | None = None
+    #: When this beat came, monotonic seconds.
+    at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -106,7 +111,10 @@ class Monitor:
             while len(self._endings) >= _MOST_ENDINGS:
                 self._endings.pop(next(iter(self._endings)))
             pid = int(message.get("pid") or 0)
-            self._endings[pid] = (message.get("signal"), message.get("status"))
+            ending = (message.get("signal"), message.get("status"))
+            self._endings[pid] = ending
+            if any(ending):
+                log.info("Worker process %d ended with signal %s, status %s", pid, *ending)
             self._news.set()
         elif event == "exiting":
             self.forget(int(message.get("pid") or 0))
@@ -116,8 +124,14 @@ class Monitor:
         pid = int(message.get("pid") or 0)
         stalled = message.get("stalled")
         lag_ms = float(message.get("lag_ms") or 0)
+        deadline = message.get("deadline")
         self.vitals[pid] = Vitals(
-            int(message.get("rss_kb") or 0), int(message.get("busy") or 0), lag_ms, stalled
+            int(message.get("rss_kb") or 0),
+            int(message.get("busy") or 0),
+            lag_ms,
+            stalled,
+            (int(deadline[0]), float(deadline[1])) if deadline else None,
+            time.monotonic(),
         )
         if stalled:
             self.on_stall(pid, stalled, lag_ms)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from devtools.gokiq import GokiqFast
 from devtools.programs import ROOT, find_program
+from devtools.redis_server import RedisServer
 
 pytestmark = pytest.mark.acceptance
 
@@ -94,3 +98,20 @@ def test_the_version_is_no_error() -> None:
 
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith("gokiq ")
+
+
+def test_how_a_worker_ended_is_told_in_the_log_in_one_line(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    args = ("-r", EMPTY, "--workers", "1")
+    with RedisServer() as redis, GokiqFast(*args, redis=redis, log=log) as server:
+        server.wait_ready()
+        [worker] = [p for p in server.sidecar() if p.ppid != server.pid]
+        os.kill(worker.pid, signal.SIGKILL)
+        server.wait_until(
+            lambda: f"Worker process {worker.pid} ended with signal 9" in log.read_text(),
+            timeout_s=45,
+            what="the log had said how it ended",
+        )
+
+    # The container would say it too, in JSON and at length.
+    assert '"severity"' not in log.read_text()
