@@ -100,16 +100,16 @@ def test_many_jobs_go_back(stand: Stand) -> None:
 @assertion(78, "heartbeats go on while running jobs have their time")
 @pytest.mark.slow
 def test_heartbeats_go_on_during_the_stop(stand: Stand) -> None:
-    stand.push(stand.payload("SleepJob", 13))
+    stand.push(stand.payload("SleepJob", 15))
     with stand.gokiq("-t", "90") as server:
         stand.wait(server, stand.runs, "the job had started")
         identity = wait_identity(stand, server)
+        beats = {stand.client.hget(identity, "beat")}
         server.send_signal(signal.SIGTERM)
-        beats: set[bytes] = set()
         ttls: list[int] = []
 
         def watch() -> bool:
-            beats.add(stand.client.hget(identity, "beat") or b"")
+            beats.add(stand.client.hget(identity, "beat"))
             ttls.append(stand.client.ttl(identity))
             return stand.runs()[0].outcome is not None
 
