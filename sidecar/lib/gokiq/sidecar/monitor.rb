@@ -20,8 +20,9 @@ module Gokiq
 			def call(event, **fields)
 				return false unless @address
 
-				socket.send(JSON.generate({event: event, pid: Process.pid, **fields}), Socket::MSG_DONTWAIT, @address)
-				true
+				text = JSON.generate({event: event, pid: Process.pid, **fields})
+				# Not `send`, which waits in spite of MSG_DONTWAIT.
+				socket.sendmsg_nonblock(text, 0, @address, exception: false) != :wait_writable
 			rescue SystemCallError, IOError, JSON::GeneratorError
 				false
 			end
