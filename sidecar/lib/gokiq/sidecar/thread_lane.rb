@@ -6,6 +6,10 @@ require_relative "slot"
 
 module Gokiq
 	module Sidecar
+		# A job, or somebody else, has ended the thread that it ran in.
+		class ThreadKilled < Error
+		end
+
 		# Runs jobs in real threads, as Sidekiq does. Threads are made when they are needed and kept.
 		class ThreadLane
 			# @parameter size [Integer] The most threads.
@@ -97,9 +101,20 @@ module Gokiq
 
 				while (job = @queue.pop)
 					Thread.current.name = "sidekiq.#{job.route.capsule.name}/processor"
-					@done << [job, run(slot, job)]
+					attempt(slot, job)
 					break if slot.spent?
 				end
+			end
+
+			def attempt(slot, job)
+				entry = run(slot, job)
+			ensure
+				@done << [job, entry || killed(job)]
+			end
+
+			def killed(job)
+				counts = Outcome::PROCESSED | Outcome::FAILED
+				Outcome.detailed(job.number, Outcome::INTERNAL, counts, 0, 0.0, "", ThreadKilled.new("the job's thread was ended in the middle of it"))
 			end
 
 			def run(slot, job)

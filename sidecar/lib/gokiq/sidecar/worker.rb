@@ -184,10 +184,19 @@ module Gokiq
 
 			# The orchestrator went without a word. Whoever owns the claims gives the jobs back; what runs here is cut.
 			def lost
+				reason = "the orchestrator is gone"
 				@state.leave!
+				@workload.refuse_waiting
 				@workload.shut_down
-				@workload.wait(ENSURE_S)
-				leave("the orchestrator is gone")
+
+				unless @workload.wait(ENSURE_S)
+					# They may run elsewhere by now: no handler is to keep them going here.
+					@monitor.call("exiting", reason: reason)
+					exit_hard
+				end
+
+				attend(Async(annotation: "gokiq shutdown") { @lifecycle.shutdown })
+				leave(reason)
 			end
 
 			# The grace counts from here, however long the application's handlers take.

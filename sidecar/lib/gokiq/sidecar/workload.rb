@@ -93,10 +93,10 @@ module Gokiq
 				end
 			end
 
-			# Walk over the running jobs.
+			# Walk over the running jobs. Others may come and go meanwhile.
 			# @yields {|job, trace| ...} The trace is nil where it cannot be had.
 			def each_running
-				@jobs.each_value { |job| yield job, job.slot.trace if job.slot }
+				@jobs.values.each { |job| yield job, job.slot.trace if job.slot }
 			end
 
 			# Ask every running job to stop.
