@@ -41,8 +41,11 @@ class FlakyJob
 
 	sidekiq_retry_in { 1 }
 
-	def perform
-		JOURNAL.record(jid, self.class) { raise "not yet" if JOURNAL.first?(jid) }
+	def perform(seconds = 0)
+		JOURNAL.record(jid, self.class) do
+			sleep(seconds)
+			raise "not yet" if JOURNAL.first?(jid)
+		end
 	end
 end
 
@@ -50,8 +53,11 @@ end
 class DoomedJob
 	include Sidekiq::Job
 
-	def perform
-		JOURNAL.record(jid, self.class) { raise "never" }
+	def perform(seconds = 0)
+		JOURNAL.record(jid, self.class) do
+			sleep(seconds)
+			raise "never"
+		end
 	end
 end
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from devtools.proxy import Proxy
 from devtools.redis_server import RedisServer
 
+from .checker import Findings
 from .scenarios import Scenario
 from .stand import Stand
 
@@ -34,32 +35,41 @@ class Result:
 
 def run_scenario(scenario: Scenario, seed: int, folder: Path) -> Result:
     """One fault from an empty Redis to the verdict."""
+    stand, findings, failure = play(scenario, seed, folder)
+    note = "; ".join(filter(None, (failure, str(findings))))
+    return Result(
+        scenario=scenario.name,
+        seed=seed,
+        jobs=len(stand.pushed),
+        lost=len(findings.lost),
+        duplicates=len(findings.duplicates),
+        duplicates_allowed=stand.allowed,
+        recovery_s=round(stand.recovery_s, 2),
+        ok=not note,
+        note=note[:500],
+    )
+
+
+def play(
+    scenario: Scenario, seed: int, folder: Path, sabotage: str = ""
+) -> tuple[Stand, Findings, str]:
+    """Run it; returns what it leaves behind, the checker's findings, and why it stopped early, if
+    it did. `sabotage` is one of sabotage.py.
+    """
     with (
         RedisServer(appendonly=True, settings=scenario.redis) as redis,
         Proxy(redis.socket, seed=seed) as proxy,
     ):
-        stand = Stand(redis, proxy, folder, seed)
+        stand = Stand(redis, proxy, folder, seed, sabotage)
         stand.push_many(scenario.jobs)
-        note = ""
+        failure = ""
         try:
             scenario.run(stand)
         except Exception as error:
             # One broken scenario must not hide what the others show.
             where = traceback.extract_tb(error.__traceback__)[-1]
-            note = f"{type(error).__name__} in {where.name}, {where.line}: {error}"
-        findings = stand.findings()
-        note = "; ".join(filter(None, (note, str(findings))))
-        return Result(
-            scenario=scenario.name,
-            seed=seed,
-            jobs=len(stand.pushed),
-            lost=len(findings.lost),
-            duplicates=len(findings.duplicates),
-            duplicates_allowed=stand.allowed,
-            recovery_s=round(stand.recovery_s, 2),
-            ok=not note,
-            note=note[:500],
-        )
+            failure = f"{type(error).__name__} in {where.name}, {where.line}: {error}"
+        return stand, stand.findings(), failure
 
 
 def run_all(scenarios: Sequence[Scenario], seed: int, path: Path) -> bool:

@@ -30,8 +30,10 @@ MIX: tuple[Kind, ...] = (
     ("SleepJob", (0.05,), {}, 30),
     ("SleepJob", (0.3,), {}, 20),
     ("ThreadJob", (0.02,), {}, 6),
-    ("FlakyJob", (), {}, 6),
-    ("DoomedJob", (), {"retry": 0}, 4),
+    ("FlakyJob", (), {}, 4),
+    ("FlakyJob", (0.2,), {}, 4),
+    ("DoomedJob", (), {"retry": 0}, 2),
+    ("DoomedJob", (0.2,), {"retry": 0}, 4),
     ("DoomedJob", (), {"retry": False}, 4),
 )
 
@@ -39,11 +41,14 @@ MIX: tuple[Kind, ...] = (
 class Stand:
     """What a scenario works with."""
 
-    def __init__(self, redis: RedisServer, proxy: Proxy, folder: Path, seed: int) -> None:
+    def __init__(
+        self, redis: RedisServer, proxy: Proxy, folder: Path, seed: int, sabotage: str = ""
+    ) -> None:
         self.redis = redis
         self.proxy = proxy
         self.folder = folder
         self.seed = seed
+        self._sabotage = sabotage
         self.rng = random.Random(seed)
         self.journal = folder / "journal"
         self.pushed: list[str] = []
@@ -67,7 +72,11 @@ class Stand:
             **(env or {}),
         }
         log = self.folder / f"{name}.log"
-        return GokiqFast("-r", str(APP), *args, redis=self.redis, log=log, env=env)
+        server = GokiqFast("-r", str(APP), *args, redis=self.redis, log=log, env=env)
+        if self._sabotage:
+            at = server.argv.index("gokiq")
+            server.argv[at : at + 1] = ["tests.chaos.sabotage", self._sabotage]
+        return server
 
     # load
 
@@ -145,9 +154,9 @@ class Stand:
         self.until(server, lambda: self.processed() > before, "work had resumed", within_s)
         self.recovery_s = time.monotonic() - began
 
-    def finish(self, server: GokiqFast, timeout_s: float = PATIENCE_S) -> None:
+    def finish(self, server: GokiqFast, timeout_s: float = 0) -> None:
         """Wait until all jobs are done or dead. Retries do not wait for their time."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + (timeout_s or PATIENCE_S)
 
         def is_over() -> bool:
             for member in self.client.zrange("retry", 0, -1):
