@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Set
 
 from gokiq.app import AppInfo
 from gokiq.broker import Broker, Settlement, Taken, Wish
-from gokiq.core import DEAD, DISCARDED, MAX_BODY_BYTES, REFUSED, Job, Outcome, backoff_s
+from gokiq.core import DEAD, DISCARDED, INTERNAL, MAX_BODY_BYTES, REFUSED, Job, Outcome, backoff_s
 from gokiq.errors import ConnectionLost, ReplyError
 from gokiq.fleet import Fleet
+from gokiq.job import describe
 from gokiq.log import get_logger
 from gokiq.order import QueueOrder
 from gokiq.valve import Valve
@@ -86,6 +87,8 @@ class Dispatcher:
         add = self._pending.add
         for job, outcome in ended:
             add(job.route, outcome)
+            if outcome.status == INTERNAL:
+                _report(job, outcome)
         self._wake.set()
 
     def give_back(self, jobs: Iterable[Job]) -> None:
@@ -378,6 +381,17 @@ class Dispatcher:
     def _forget_settled(self, held: Set[int]) -> None:
         for route, count in self._pending.keep(held).items():
             self._valve.release(self._capsule_of[route], count)
+
+
+def _report(job: Job, outcome: Outcome) -> None:
+    jid, job_class = describe(job.payload)
+    log.error(
+        "jid=%s class=%s goes to the dead set as it came, the worker could not judge it: %s: %s",
+        jid,
+        job_class,
+        outcome.error_class or "unknown error",
+        outcome.error_message,
+    )
 
 
 def _orders(app: AppInfo, rng: random.Random) -> dict[str, QueueOrder]:

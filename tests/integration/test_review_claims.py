@@ -10,6 +10,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -224,3 +225,24 @@ def test_a_redis_that_answers_reads_and_refuses_writes_is_asked_less_and_less(
         await stage.until(lambda: client.get("stat:processed") == b"1")
 
     play(scene, judge=hold)
+
+
+def test_the_log_says_why_a_job_that_the_worker_could_not_judge_is_dead(
+    play: Play, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.lpush("queue:good", b'{"jid":"j1","class":"Odd"}')
+    lines: list[str] = []
+    log = SimpleNamespace(error=lambda text, *values: lines.append(text % values))
+    monkeypatch.setattr("gokiq.dispatcher.log", log)
+
+    def fail(worker: NullWorker, entries: list[Entry]) -> Iterable[Outcome]:
+        why = {"error_class": "TooLarge", "error_message": "no frame"}
+        return [Outcome(number, core.INTERNAL, 3, **why) for number, *_ in entries]
+
+    async def scene(stage: Stage) -> None:
+        await stage.until(lambda: client.zcard("dead"))
+        found = [line for line in lines if "jid=j1 class=Odd" in line]
+        assert len(found) == 1
+        assert "TooLarge: no frame" in found[0]
+
+    play(scene, judge=fail)
