@@ -20,9 +20,10 @@ module Gokiq
 				new(slots, size) { narrow(slots).map(&:stat) } if size
 			end
 
-			# @returns [Array(ActiveRecord::ConnectionAdapters::ConnectionPool)] Those with fewer connections than that.
-			def self.narrow(slots)
-				::ActiveRecord::Base.connection_handler.connection_pool_list(:all).select { |pool| pool.size < slots }
+			# @returns [Array(ActiveRecord::ConnectionAdapters::ConnectionPool)] Those with fewer connections than slots. One
+			#   without a size has no limit.
+			def self.narrow(slots, pools = ::ActiveRecord::Base.connection_handler.connection_pool_list(:all))
+				pools.select { |pool| pool.size && pool.size < slots }
 			end
 
 			# @parameter slots [Integer] Jobs at once in this worker.

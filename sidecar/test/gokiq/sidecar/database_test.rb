@@ -18,6 +18,13 @@ class DatabaseTest < Minitest::Test
 		times.times { @database.look(100) }
 	end
 
+	def test_pools_that_may_run_out
+		pool = Struct.new(:size)
+		pools = [nil, 5, 10, 200].map { |size| pool.new(size) }
+
+		assert_equal [5], Gokiq::Sidecar::Database.narrow(10, pools).map(&:size)
+	end
+
 	def test_as_many_as_there_are_connections_always_start
 		@stats = [stat(connections: 5, waiting: 3)]
 
