@@ -16,8 +16,8 @@ log = get_logger("fleet")
 
 #: Pause between attempts to connect to a socket that nobody listens on, seconds.
 RETRY_S = 0.05
-#: Pause after a connection ended before it was greeted, seconds: a sidecar that turns us away must
-#: not be hammered.
+#: Pause after a connection ended before its worker was ready, seconds: a sidecar that turns us
+#: away, or refuses our WELCOME, must not be hammered.
 TURNED_AWAY_S = 0.25
 #: Outcomes of jobs that are to run again as they came.
 _UNFINISHED = (SHUTDOWN, REFUSED)
@@ -32,6 +32,7 @@ class Fleet:
         self._path = path
         self._standby: WorkerLink | None = None
         self._standby_gone = asyncio.Event()
+        self._was_turned_away = False
         self._welcome: tuple[str, list[dict[str, str]]] | None = None
         self.workers: list[WorkerLink] = []
         #: HELLO of the first worker.
@@ -111,6 +112,9 @@ class Fleet:
         """Keep one standby connection as long as the sidecar lives. Runs until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
+            if self._was_turned_away:
+                self._was_turned_away = False
+                await asyncio.sleep(TURNED_AWAY_S)
             self._standby_gone.clear()
             link = WorkerLink(self)
             self._standby = link
@@ -122,8 +126,6 @@ class Fleet:
                 continue
             if self._standby is link:
                 await self._standby_gone.wait()
-            if link.state is State.CLOSED and not link.hello:
-                await asyncio.sleep(TURNED_AWAY_S)
 
     def close(self) -> None:
         """Close every connection; jobs still open come back as orphans."""
@@ -170,6 +172,7 @@ class Fleet:
 
     def lost(self, worker: WorkerLink, orphans: list[Job], reason: str) -> None:
         """Listener."""
+        self._was_turned_away |= not worker.credit
         self._promote_standby(worker)
         if worker in self.workers:
             self.workers.remove(worker)

@@ -129,3 +129,30 @@ def test_only_suspects_that_ran_to_an_end_are_cleared(tmp_path: Path) -> None:
             assert at.solo_ended == [3, 4]
 
     asyncio.run(scene())
+
+
+def test_a_sidecar_that_refuses_our_welcome_is_not_hammered(tmp_path: Path) -> None:
+    async def scene() -> None:
+        path = tmp_path / "s.sock"
+        greeting = core.encode_frame(core.HELLO, json.dumps(hello(redis=Path("/none"))).encode())
+        refusal = core.encode_frame(core.ERROR, b'{"reason":"WELCOME: unknown capsule x"}')
+        connections = 0
+
+        async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            writer.write(greeting)
+            await reader.read(1)
+            writer.write(refusal)
+            writer.close()
+
+        fleet = Fleet(str(path))
+        fleet.welcome_all("me", [])
+        async with await asyncio.start_unix_server(refuse, str(path)):
+            running = asyncio.create_task(fleet.run())
+            await asyncio.sleep(2)  # what is measured is a rate
+            running.cancel()
+            fleet.close()
+        assert 2 <= connections <= 20
+
+    asyncio.run(scene())
