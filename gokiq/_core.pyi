@@ -16,6 +16,7 @@ ERROR: Final = 12
 BEAT: Final = 13
 PROMOTE: Final = 14
 PROMOTED: Final = 15
+FAIL: Final = 16
 
 OK: Final = 0
 RETRY: Final = 1

@@ -49,6 +49,7 @@ cpdef enum:
     BEAT = 13
     PROMOTE = 14
     PROMOTED = 15
+    FAIL = 16
 
 cpdef enum:
     OK = 0
@@ -310,7 +311,7 @@ cdef class FrameReader:
                 "check that both sides run the same version of gokiq"
             )
         if kind <= LAST_REQUIRED_TYPE and not self._allowed[kind]:
-            if HELLO <= kind <= PROMOTED:
+            if HELLO <= kind <= FAIL:
                 raise ProtocolError(
                     f"frame type {kind} is not allowed in this direction; "
                     "check what is connected to the socket"

@@ -24,6 +24,7 @@ ERROR: Final = 12
 BEAT: Final = 13
 PROMOTE: Final = 14
 PROMOTED: Final = 15
+FAIL: Final = 16
 
 OK: Final = 0
 RETRY: Final = 1
@@ -135,7 +136,7 @@ class FrameReader:
             )
         if kind > _LAST_REQUIRED_TYPE or kind in self._allowed:
             return
-        if HELLO <= kind <= PROMOTED:
+        if HELLO <= kind <= FAIL:
             raise ProtocolError(
                 f"frame type {kind} is not allowed in this direction; "
                 "check what is connected to the socket"

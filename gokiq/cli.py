@@ -78,6 +78,16 @@ def parser() -> argparse.ArgumentParser:
         choices=EVENTS,
         help="fire startup, quiet, shutdown in every worker (default) or in one of them",
     )
+    ours.add_argument(
+        "--job-timeout",
+        metavar="SEC",
+        help="longest run of a job without gokiq_timeout of its own (default: none)",
+    )
+    ours.add_argument(
+        "--hang-timeout",
+        metavar="SEC",
+        help="kill a worker that gives no sign of life for so long (default: never)",
+    )
     ours.add_argument("--ruby", metavar="PATH", help="Ruby to run the app with")
     ours.add_argument("--sidecar", metavar="unix:PATH", help="use a sidecar that runs already")
     return p

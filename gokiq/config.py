@@ -31,6 +31,9 @@ class Config:
     slots: int | None
     lane: str
     events: str
+    #: Longest run of a job that says nothing itself, and of a worker's silence; None: for ever.
+    job_timeout_s: float | None
+    hang_timeout_s: float | None
     ruby: str | None
     #: Socket of a sidecar that runs already; None: start one.
     sidecar: str | None
@@ -62,6 +65,8 @@ def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
         slots=slots,
         lane=_choice("--lane", arguments.lane, "GOKIQ_LANE", environ, LANES),
         events=_choice("--events", arguments.events, "GOKIQ_EVENTS", environ, EVENTS),
+        job_timeout_s=_seconds("--job-timeout", arguments, environ, "GOKIQ_JOB_TIMEOUT"),
+        hang_timeout_s=_seconds("--hang-timeout", arguments, environ, "GOKIQ_HANG_TIMEOUT"),
         sidecar=_sidecar(arguments.sidecar),
         ruby=arguments.ruby or environ.get("GOKIQ_RUBY") or None,
         app_directory=directory.resolve(),
@@ -149,6 +154,24 @@ def _choice(
         name = flag if value else variable
         raise ConfigError(f"{name} {chosen}: must be one of {', '.join(allowed)}")
     return chosen
+
+
+def _seconds(
+    flag: str, arguments: argparse.Namespace, environ: Mapping[str, str], variable: str
+) -> float | None:
+    """A flag or its variable as positive seconds, None when neither is given."""
+    given = getattr(arguments, flag.strip("-").replace("-", "_"))
+    value = given if given is not None else environ.get(variable) or None
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds < float("inf"):
+        name = flag if given is not None else variable
+        raise ConfigError(f"{name} {value}: must be a positive number of seconds")
+    return seconds
 
 
 def _positive(name: str, value: str | None) -> int | None:

@@ -103,6 +103,10 @@ class Dispatcher:
         for job in jobs:
             self._held[job.number] = job
 
+    def unhold(self, job: Job) -> None:
+        """A held job is out at a worker again."""
+        self._held.pop(job.number, None)
+
     def park(self, job: Job) -> None:
         """A held job will not run soon: its slot is free for others meanwhile."""
         self._valve.release(self._capsule_of[job.route], 1)

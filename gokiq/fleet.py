@@ -10,7 +10,7 @@ from gokiq.core import REFUSED, SHUTDOWN, Job, Outcome
 from gokiq.errors import ExecutorUnavailable
 from gokiq.log import get_logger
 from gokiq.promotion import Push
-from gokiq.sidecar import State, WorkerLink
+from gokiq.sidecar import Kind, State, WorkerLink
 
 log = get_logger("fleet")
 
@@ -98,6 +98,13 @@ class Fleet:
                 worker.send(jobs[at : at + share])
                 at += share
         return jobs[at:]
+
+    def fail(self, job: Job, kind: Kind, message: str) -> bool:
+        """Have a worker fail a job by the app's rules; False when none is ready."""
+        ready = [w for w in self.workers if w.state is State.READY and not w.is_solo]
+        if ready:
+            min(ready, key=lambda worker: len(worker.open)).fail(job, kind, message)
+        return bool(ready)
 
     async def client_push(self, members: list[bytes]) -> list[Push]:
         """Ask the least busy worker what the app's own client makes of due members. Raises

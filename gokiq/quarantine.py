@@ -25,7 +25,7 @@ from gokiq.job import describe
 from gokiq.log import get_logger
 from gokiq.monitor import Monitor
 from gokiq.oom import OomCounter
-from gokiq.sidecar import State, WorkerLink
+from gokiq.sidecar import Kind, State, WorkerLink
 
 log = get_logger("quarantine")
 
@@ -69,6 +69,9 @@ class Quarantine:
         self._crashes: deque[_Crash] = deque()
         self._waiting: deque[Job] = deque()
         self._cleared: list[str] = []
+        self._overdue: set[int] = set()
+        self._verdicts: deque[tuple[Job, Kind, str, float]] = deque()
+        self._failed: set[int] = set()
         self._last: Job | None = None
         self._last_at = 0.0
         self._asked_at = 0.0
@@ -97,6 +100,10 @@ class Quarantine:
         self._cleared += [crashes.key_of(job.payload) for job in ended]
         self._wake.set()
 
+    def overdue(self, job: Job) -> None:
+        """Its worker is being killed because this job does not stop: nobody else is to blame."""
+        self._overdue.add(job.number)
+
     def screen(self, jobs: list[Job]) -> list[Job]:
         """Keep suspects and the guilty among newly claimed jobs; returns the others."""
         if not self._ledger or self._is_draining:
@@ -120,6 +127,7 @@ class Quarantine:
         """We are stopping: suspects that wait go back to their queues."""
         self._is_draining = True
         self._release_waiting()
+        self._pronounce()
         self._wake.set()
 
     # the loop
@@ -134,8 +142,9 @@ class Quarantine:
             while self._crashes:
                 await self._judge(self._crashes.popleft())
             await self._clear()
+            self._pronounce()
             self._pump()
-            pause_s = 0.25 if self._waiting else REFRESH_S
+            pause_s = 0.25 if self._waiting or self._verdicts else REFRESH_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._wake.wait()
@@ -163,6 +172,9 @@ class Quarantine:
         log.error(
             "Worker %d %s; the %d jobs that it had are not lost", crash.pid, ending, len(crash.jobs)
         )
+        if any(job.number in self._overdue for job in crash.jobs):
+            self._settle_overdue(crash)
+            return
         # In the suspects' worker only one of them can be blamed; the others come in again.
         counted = [crash.alone] if crash.alone is not None else crash.jobs
         records = await self._note(counted, alone=crash.alone is not None)
@@ -176,6 +188,36 @@ class Quarantine:
                 self._bury(job, record, f"worker {crash.pid}", ending)
             elif verdict is Verdict.SUSPECT and not self._is_draining:
                 self._admit(job)
+            else:
+                self._dispatcher.give_back([job])
+
+    def _settle_overdue(self, crash: _Crash) -> None:
+        for job in crash.jobs:
+            if job.number in self._overdue:
+                self._overdue.discard(job.number)
+                text = f"the job did not stop after its timeout, worker {crash.pid} was killed"
+                self._sentence(job, Kind.TIMEOUT, text)
+            elif crash.was_solo and not self._is_draining:
+                self._admit(job)
+            else:
+                self._dispatcher.give_back([job])
+
+    def _sentence(self, job: Job, kind: Kind, text: str) -> None:
+        """A worker fails the job by the app's rules, as soon as there is one."""
+        self._verdicts.append((job, kind, text, time.monotonic()))
+        self._wake.set()
+
+    def _pronounce(self) -> None:
+        for _ in range(len(self._verdicts)):
+            job, kind, text, since = self._verdicts.popleft()
+            has_tried = job.number in self._failed
+            if not has_tried and not self._is_draining and self._fleet.fail(job, kind, text):
+                self._failed.add(job.number)
+                self._dispatcher.unhold(job)
+            elif not has_tried and not self._is_draining and time.monotonic() - since < PATIENCE_S:
+                self._verdicts.append((job, kind, text, since))
+            elif kind is Kind.CRASH:
+                self._lay_down(job, text)
             else:
                 self._dispatcher.give_back([job])
 
@@ -206,9 +248,17 @@ class Quarantine:
             "goes to the dead set" if may_be_dead else "is dropped (dead: false)",
             reason,
         )
+        if job.number in self._failed:
+            # Even that has killed a worker: without the app, then.
+            self._lay_down(job, reason)
+        else:
+            self._sentence(job, Kind.CRASH, reason)
+
+    def _lay_down(self, job: Job, reason: str) -> None:
+        """To the dead set as Sidekiq would write it, without the app's handlers."""
         now = time.time()
         payload = crashes.buried(job.payload, reason, now=now, uses_ms=self._app.uses_ms)
-        self._dispatcher.bury(job, payload if may_be_dead else None, now)
+        self._dispatcher.bury(job, payload if crashes.may_be_dead(job.payload) else None, now)
 
     def _pump(self) -> None:
         solo = self._fleet.solo

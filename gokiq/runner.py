@@ -35,6 +35,7 @@ from gokiq.reaper import Reaper
 from gokiq.redis_info import check_server
 from gokiq.redis_link import RedisLink
 from gokiq.supervisor import Attached, Supervisor
+from gokiq.timeouts import Timeouts
 from gokiq.valve import Valve
 from gokiq.waker import Waker
 
@@ -137,6 +138,8 @@ class Runner:
         dispatcher = Dispatcher(broker, valve, app, self._fleet, self._rng)
         quarantine = Quarantine(broker, self._fleet, self._monitor, dispatcher, app)
         dispatcher.screen = quarantine.screen
+        hang_timeout_s = self._config.hang_timeout_s
+        timeouts = Timeouts(self._fleet, self._monitor, quarantine, hang_timeout_s=hang_timeout_s)
         reaper = Reaper(broker, self._identity, dispatcher)
         sources = Sources(
             running=dispatcher.running,
@@ -172,6 +175,8 @@ class Runner:
                 tasks.create_task(self._announce(app, heartbeat), name="announce"),
                 tasks.create_task(self._systemd.run(), name="systemd"),
             ]
+            if self._config.sidecar is None:  # another's workers send their beats elsewhere
+                running.append(tasks.create_task(timeouts.run(), name="timeouts"))
 
             def quiet() -> None:
                 if not self._is_quiet:

@@ -10,8 +10,9 @@ import json
 import os
 import socket
 import struct
+import time
 from collections.abc import Sequence
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Any, Protocol
 
 from gokiq import core
@@ -29,12 +30,22 @@ _FROM_WORKER = frozenset(
 )
 _PEERCRED = struct.Struct("3i")  # pid, uid, gid
 _WIRE_SECONDS = struct.Struct(">d")
+#: number, route, kind, reserved, bytes of the message
+_FAIL = struct.Struct(">QHBBI")
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
 _READ_BYTES = 262_144
 
 
 DIED = "the worker died"
+
+
+class Kind(IntEnum):
+    """Why a job is to fail without running (FAIL)."""
+
+    TIMEOUT = 0
+    #: Its last failure: no retry follows.
+    CRASH = 1
 
 
 class State(Enum):
@@ -79,6 +90,8 @@ class WorkerLink(asyncio.Protocol):
         self.credit = 0
         self.pid = 0
         self.last_pong = 0
+        #: When HELLO came, monotonic seconds.
+        self.greeted_at = 0.0
         self._promotions: dict[int, tuple[int, asyncio.Future[list[Push]]]] = {}
         self._promotion_count = 0
 
@@ -113,6 +126,13 @@ class WorkerLink(asyncio.Protocol):
             self.open[job.number] = job
         for frame in core.encode_batch(jobs):
             self._write(frame)
+
+    def fail(self, job: Job, kind: Kind, message: str) -> None:
+        """Have the app's Sidekiq fail a job by its rules, without a run; it is open from now on."""
+        self.open[job.number] = job
+        text = message.encode("utf-8", "replace")
+        header = _FAIL.pack(job.number, job.route, kind, 0, len(text))
+        self._write(core.encode_frame(core.FAIL, header + text + job.payload))
 
     def interrupt(self, numbers: Sequence[int], *, hard: bool) -> None:
         """Ask these jobs to stop at their next safe point, or raise Sidekiq::Shutdown in them when
@@ -212,6 +232,7 @@ class WorkerLink(asyncio.Protocol):
             self.hello = parse_hello(body)
             self.pid = int(self.hello.get("pid") or 0)
             self.state = State.GREETED
+            self.greeted_at = time.monotonic()
             self._listener.greeted(self)
         elif kind == core.READY and self.is_live:
             self._ready(body)

@@ -173,6 +173,8 @@ class Supervisor:
             "GOKIQ_IDENTITY": self._identity,
             "GOKIQ_PARENT_PID": str(os.getpid()),
         }
+        if config.job_timeout_s is not None:
+            environment["GOKIQ_JOB_TIMEOUT"] = str(config.job_timeout_s)
         if config.timeout_s is not None:
             environment["GOKIQ_DRAIN_S"] = str(config.timeout_s)
         if config.slots is not None:

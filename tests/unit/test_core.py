@@ -23,7 +23,7 @@ VECTORS = json.loads(
     (Path(__file__).parent.parent / "vectors" / "frames.json").read_text(encoding="utf-8")
 )
 FROM_WORKER = frozenset({1, 3, 5, 8, 10, 11, 12, 15})
-FROM_ORCHESTRATOR = frozenset({2, 4, 6, 7, 8, 9, 12, 13, 14})
+FROM_ORCHESTRATOR = frozenset({2, 4, 6, 7, 8, 9, 12, 13, 14, 16})
 ALL_TYPES = FROM_WORKER | FROM_ORCHESTRATOR
 VIOLATIONS = {
     "too_long": "the limit is 67108864",

@@ -5,7 +5,7 @@ require "json"
 # The protocol as the orchestrator speaks it, written from docs/protocol.md and not from the code under test.
 module Wire
 	TYPES = {
-		HELLO: 1, WELCOME: 2, READY: 3, BATCH: 4, RESULTS: 5, INTERRUPT: 6, QUIET: 7, DRAIN: 8, PING: 9, PONG: 10, GOODBYE: 11, ERROR: 12, BEAT: 13, PROMOTE: 14, PROMOTED: 15,
+		HELLO: 1, WELCOME: 2, READY: 3, BATCH: 4, RESULTS: 5, INTERRUPT: 6, QUIET: 7, DRAIN: 8, PING: 9, PONG: 10, GOODBYE: 11, ERROR: 12, BEAT: 13, PROMOTE: 14, PROMOTED: 15, FAIL: 16,
 	}.freeze
 
 	NAMES = TYPES.invert.freeze

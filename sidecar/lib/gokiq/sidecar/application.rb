@@ -70,6 +70,11 @@ module Gokiq
 				@settings.drain_s || Float(config[:timeout])
 			end
 
+			# @returns [Float | Nil] Seconds that a job may run which says nothing itself.
+			def job_timeout_s
+				@settings.job_timeout_s
+			end
+
 			# @returns [Symbol] In which workers the application's lifecycle events fire, as in {Settings}.
 			def events
 				@settings.events

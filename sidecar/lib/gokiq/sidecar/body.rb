@@ -80,6 +80,21 @@ module Gokiq
 				end
 			end
 
+			FAIL_HEADER = "Q>nCCN"
+			FAIL_HEADER_BYTES = 16
+
+			# Read a FAIL.
+			# @returns [Array] Number, route, kind, message, payload; the texts are UTF-8 labelled.
+			def self.failure(body)
+				refuse("FAIL", "header is cut") if body.bytesize < FAIL_HEADER_BYTES
+				number, route, kind, _reserved, size = body.unpack(FAIL_HEADER)
+				refuse("FAIL", "message goes over the end") if size > body.bytesize - FAIL_HEADER_BYTES
+				refuse("FAIL", "unknown kind #{kind}") if kind > 1
+				message = body.byteslice(FAIL_HEADER_BYTES, size).force_encoding(Encoding::UTF_8).scrub
+				payload = body.byteslice(FAIL_HEADER_BYTES + size..).force_encoding(Encoding::UTF_8)
+				[number, route, kind, message, payload]
+			end
+
 			# Walk over the entries of an INTERRUPT.
 			# @yields {|number, hard| ...} The claim's number, and whether `Sidekiq::Shutdown` is to be raised.
 			def self.each_interrupt(body)

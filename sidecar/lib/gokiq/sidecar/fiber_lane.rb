@@ -192,6 +192,14 @@ module Gokiq
 				@scheduler.raise(@fiber, ::Sidekiq::Shutdown)
 			end
 
+			# Raise {JobTimeout} in a job. As {shut_down}.
+			def time_out(job, message)
+				return unless @job.equal?(job)
+
+				@retired = true
+				@scheduler.raise(@fiber, JobTimeout.new(message))
+			end
+
 			# @returns [Array(String) | Nil] Where the job stands.
 			def trace
 				@fiber&.backtrace

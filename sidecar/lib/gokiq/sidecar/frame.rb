@@ -21,6 +21,7 @@ module Gokiq
 			BEAT = 13
 			PROMOTE = 14
 			PROMOTED = 15
+			FAIL = 16
 
 			HEADER = "NCCn"
 			HEADER_BYTES = 8
@@ -34,7 +35,7 @@ module Gokiq
 			# The types each side may send.
 			FROM = {
 				worker: [HELLO, READY, RESULTS, DRAIN, PONG, GOODBYE, ERROR, PROMOTED].freeze,
-				orchestrator: [WELCOME, BATCH, INTERRUPT, QUIET, DRAIN, PING, ERROR, BEAT, PROMOTE].freeze,
+				orchestrator: [WELCOME, BATCH, INTERRUPT, QUIET, DRAIN, PING, ERROR, BEAT, PROMOTE, FAIL].freeze,
 			}.freeze
 
 			# Put a header before a body.

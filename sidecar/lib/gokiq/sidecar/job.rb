@@ -7,10 +7,12 @@ module Gokiq
 			# @parameter number [Integer] The claim's number.
 			# @parameter route [Route] Where it was claimed.
 			# @parameter payload [String] The bytes from Redis.
-			def initialize(number, route, payload)
+			# @parameter verdict [Verdict | Nil] What it fails with instead of running.
+			def initialize(number, route, payload, verdict = nil)
 				@number = number
 				@route = route
 				@payload = payload
+				@verdict = verdict
 				@parsed = nil
 				@slot = nil
 			end
@@ -23,6 +25,9 @@ module Gokiq
 
 			# @attribute [String] The bytes from Redis.
 			attr :payload
+
+			# @attribute [Verdict | Nil] What it fails with instead of running.
+			attr :verdict
 
 			# @attribute [Hash | Nil] The parsed payload, when another lane has parsed it already.
 			attr_accessor :parsed

@@ -6,6 +6,7 @@ require_relative "outcome"
 require_relative "recorder"
 require_relative "server_chain"
 require_relative "stock"
+require_relative "verdict"
 
 module Gokiq
 	module Sidecar
@@ -15,7 +16,7 @@ module Gokiq
 		# The layers of {dispatch} are Sidekiq's, in its order; those that would do nothing for this job are left out.
 		# Where the installed Sidekiq is not one we know, or someone has changed it, its own `dispatch` runs instead.
 		class JobProcessor < ::Sidekiq::Processor
-			ALLOW_SHUTDOWN = {::Sidekiq::Shutdown => :immediate}.freeze
+			ALLOW_INTERRUPTS = {::Sidekiq::Shutdown => :immediate, JobTimeout => :immediate}.freeze
 
 			# @parameter capsule [Sidekiq::Capsule]
 			# @parameter lane [Symbol] `:fiber` or `:thread`.
@@ -52,7 +53,7 @@ module Gokiq
 			def reset(stopping)
 				@done = stopping
 				@reached = @failed = false
-				@error = nil
+				@error = @error_instead = nil
 				@score = 0.0
 				@record = ""
 				@recorder.reset
@@ -79,15 +80,24 @@ module Gokiq
 			# @parameter job_hash [Object] The parsed payload.
 			# @parameter payload [String] The bytes.
 			# @parameter queue [String] Name without prefix.
-			def call(job_hash, payload, queue)
+			# @parameter verdict [Verdict | Nil] What it fails with instead of running.
+			def call(job_hash, payload, queue, verdict = nil)
+				if verdict && Hash === job_hash
+					@error_instead = verdict.error
+					payload = @retrier.condemn(job_hash) if verdict.final
+				end
+
 				if @fiber
 					perform(job_hash, payload, queue)
 				else
-					Thread.handle_interrupt(ALLOW_SHUTDOWN) { perform(job_hash, payload, queue) }
+					Thread.handle_interrupt(ALLOW_INTERRUPTS) { perform(job_hash, payload, queue) }
 				end
 
 				settle(Outcome::OK, nil)
 			rescue ::Sidekiq::Shutdown => error
+				settle(Outcome::SHUTDOWN, error)
+			rescue JobTimeout => error
+				# It came too late to fail the job by the rules, or too early.
 				settle(Outcome::SHUTDOWN, error)
 			rescue ::Sidekiq::JobRetry::Skip => error
 				settle(Outcome::SKIPPED, error)
@@ -105,6 +115,8 @@ module Gokiq
 			def perform(job_hash, payload, queue)
 				dispatch(job_hash, queue, payload) do |instance|
 					@server_middleware.invoke(instance, job_hash, queue) do
+						raise @error_instead if @error_instead
+
 						execute_job(instance, job_hash["args"])
 					end
 				end

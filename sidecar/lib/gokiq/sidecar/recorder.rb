@@ -52,9 +52,29 @@ module Gokiq
 				super(capsule)
 
 				@recorder = recorder
+				@kept = nil
+			end
+
+			# Have the next failure be the job's last, whatever it says about retries.
+			# @parameter job_hash [Hash] The job.
+			# @returns [String] What to give to {global} and {local} as its payload.
+			def condemn(job_hash)
+				@kept = job_hash.slice("retry", "retry_for")
+				::Sidekiq.dump_json(job_hash.except("retry_for").merge("retry" => 0))
 			end
 
 			private
+
+			# What is stored says about retries what the job said.
+			def retries_exhausted(instance, message, error)
+				if @kept
+					message.delete("retry")
+					message.merge!(@kept)
+					@kept = nil
+				end
+
+				super
+			end
 
 			def redis
 				yield @recorder

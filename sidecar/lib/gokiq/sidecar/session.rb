@@ -7,6 +7,7 @@ require_relative "body"
 require_relative "frame"
 require_relative "job"
 require_relative "outbox"
+require_relative "verdict"
 
 module Gokiq
 	module Sidecar
@@ -80,6 +81,7 @@ module Gokiq
 				when Frame::QUIET then Body.empty("QUIET", body) || @worker.quiet
 				when Frame::DRAIN then @worker.drain(Body.grace_s(body))
 				when Frame::PROMOTE then @worker.promote(*Body.members(body)) { |answer| @outbox.push(Frame::PROMOTED, answer) }
+				when Frame::FAIL then fail_job(*Body.failure(body))
 				when Frame::BEAT then Body.empty("BEAT", body) || @worker.beat
 				when Frame::PING then @outbox.push(Frame::PONG, Body.token(body))
 				when Frame::ERROR then raise EOFError, Body.object("ERROR", body)["reason"]
@@ -99,6 +101,14 @@ module Gokiq
 
 				@worker.greeted(self)
 				@outbox.push(Frame::READY, [@worker.workload.credit].pack("N"))
+			end
+
+			def fail_job(number, index, kind, message, payload)
+				raise ProtocolError.new(:sequence, "FAIL before WELCOME") unless @routes
+
+				route = @routes[index] or Body.refuse("FAIL", "unknown route #{index}")
+				workload = @worker.workload
+				@worker.leaving? ? workload.refuse(number) : workload.take(number, route, payload, Verdict.of(kind, message))
 			end
 
 			def batch(body)

@@ -29,6 +29,7 @@ module Gokiq
 				@events = choice(env, "GOKIQ_EVENTS", EVENTS)
 				@identity = presence(env["GOKIQ_IDENTITY"])
 				@drain_s = seconds(env, "GOKIQ_DRAIN_S")
+				@job_timeout_s = seconds(env, "GOKIQ_JOB_TIMEOUT")
 				@parent_pid = number(env, "GOKIQ_PARENT_PID")
 			end
 
@@ -61,6 +62,9 @@ module Gokiq
 
 			# @attribute [Float | Nil] Seconds that a worker may drain when the root was told to stop.
 			attr :drain_s
+
+			# @attribute [Float | Nil] Seconds that a job may run which says nothing itself.
+			attr :job_timeout_s
 
 			# @attribute [Integer | Nil] The orchestrator's process, if the root is to end with it.
 			attr :parent_pid

@@ -57,7 +57,8 @@ module Gokiq
 				return report(job, processor, 0) if processor.malformed?
 
 				started = Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond)
-				status = processor.call(job_hash, job.payload, job.route.queue)
+				@state.deadlines.start(job, job_hash) unless job.verdict
+				status = processor.call(job_hash, job.payload, job.route.queue, job.verdict)
 				elapsed = Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond) - started
 
 				return Outcome.plain(job.number, status, processor.counts, elapsed) if status == Outcome::OK
@@ -67,6 +68,7 @@ module Gokiq
 
 			# The job is over.
 			def release
+				@state.deadlines.finish(@job) if @job
 				@job = nil
 			end
 
@@ -74,6 +76,15 @@ module Gokiq
 			#   job left in its locals.
 			def spent?
 				@processor.status != Outcome::OK
+			end
+
+			# @returns [Boolean] Whether this job runs here now.
+			def runs?(job)
+				@job.equal?(job)
+			end
+
+			# Take no more jobs, where that matters.
+			def retire
 			end
 
 			# Let the running job know that it is to stop at its next chance.

@@ -1,14 +1,21 @@
 # frozen_string_literal: true
 
+require_relative "deadlines"
+
 module Gokiq
 	module Sidecar
 		# What a worker's parts tell one another about its life.
 		class State
-			def initialize
+			# @parameter deadlines [Deadlines]
+			def initialize(deadlines = Deadlines.new)
+				@deadlines = deadlines
 				@quiet = false
 				@leaving = false
 				@finished = 0
 			end
+
+			# @attribute [Deadlines] Of running jobs.
+			attr :deadlines
 
 			# @attribute [Integer] Jobs that have run here.
 			attr_accessor :finished

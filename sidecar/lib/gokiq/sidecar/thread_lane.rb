@@ -12,6 +12,9 @@ module Gokiq
 
 		# Runs jobs in real threads, as Sidekiq does. Threads are made when they are needed and kept.
 		class ThreadLane
+			# What comes between two jobs waits until one says that it may be raised.
+			BETWEEN_JOBS = JobProcessor::ALLOW_INTERRUPTS.transform_values { :never }.freeze
+
 			# @parameter size [Integer] The most threads.
 			# @parameter priority [Integer] Of the threads.
 			# @parameter state [State] Of the worker.
@@ -86,8 +89,7 @@ module Gokiq
 				@threads += 1
 
 				thread = Thread.new do
-					# A shutdown that comes between two jobs waits until one says that it may be raised.
-					Thread.handle_interrupt(::Sidekiq::Shutdown => :never) { take_jobs(ThreadSlot.new(@state)) }
+					Thread.handle_interrupt(BETWEEN_JOBS) { take_jobs(ThreadSlot.new(@state)) }
 				ensure
 					@done << [nil, nil]
 				end
@@ -152,11 +154,17 @@ module Gokiq
 				@lock.synchronize { @thread.raise(::Sidekiq::Shutdown) if @job.equal?(job) }
 			end
 
+			# Raise {JobTimeout} in a job.
+			# @parameter job [Job] Only if it still runs here.
+			def time_out(job, message)
+				@lock.synchronize { @thread.raise(JobTimeout.new(message)) if @job.equal?(job) }
+			end
+
 			# A shutdown that came too late for this job must not meet the next one.
 			def release
 				@lock.synchronize { super }
-				Thread.handle_interrupt(::Sidekiq::Shutdown => :immediate) { Thread.pass } if Thread.pending_interrupt?
-			rescue ::Sidekiq::Shutdown
+				Thread.handle_interrupt(JobProcessor::ALLOW_INTERRUPTS) { Thread.pass } if Thread.pending_interrupt?
+			rescue ::Sidekiq::Shutdown, JobTimeout
 				# It has met nothing.
 			end
 		end

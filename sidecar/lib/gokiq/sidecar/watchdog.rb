@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "enforcer"
+
 module Gokiq
 	module Sidecar
 		# A thread that goes on when the reactor stands still: it reports, and it ends the worker when its parent is gone.
@@ -17,10 +19,13 @@ module Gokiq
 
 			# @parameter monitor [Monitor]
 			# @parameter workload [Workload]
+			# @parameter deadlines [Deadlines] Of the worker's jobs.
 			# @parameter on_orphan [Proc] Called when the parent has gone.
-			def initialize(monitor, workload, on_orphan:)
+			def initialize(monitor, workload, deadlines, on_orphan:)
 				@monitor = monitor
 				@workload = workload
+				@deadlines = deadlines
+				@enforcer = Enforcer.new(deadlines)
 				@on_orphan = on_orphan
 				@parent = Process.ppid
 				@turned_ms = now_ms
@@ -53,6 +58,7 @@ module Gokiq
 			def pulse
 				while true
 					@turned_ms = now_ms
+					@enforcer.expire if @deadlines.any?
 					sleep(INTERVAL_S / 2)
 				end
 			end
@@ -68,9 +74,15 @@ module Gokiq
 
 			def beat
 				lag_ms = [now_ms - @turned_ms - INTERVAL_S * 500, 0.0].max
+				enforce(lag_ms) if @deadlines.any?
 				@rss_kb = resident_kb if (@beats % MEMORY_EVERY).zero?
 				@beats += 1
-				@monitor.call("beat", busy: @workload.size, lag_ms: lag_ms.round, rss_kb: @rss_kb, stalled: lag_ms > STALL_MS ? stalled : nil)
+				@monitor.call("beat", busy: @workload.size, lag_ms: lag_ms.round, rss_kb: @rss_kb, stalled: lag_ms > STALL_MS ? stalled : nil, deadline: @deadlines.first)
+			end
+
+			def enforce(lag_ms)
+				@enforcer.ask
+				@enforcer.strike(@reactor) if lag_ms > STALL_MS
 			end
 
 			def stalled

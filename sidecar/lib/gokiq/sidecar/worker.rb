@@ -34,10 +34,10 @@ module Gokiq
 				@monitor = monitor
 				@generation = generation
 				@solo = solo
-				@state = State.new
+				@state = State.new(Deadlines.new(application.job_timeout_s))
 				@lifecycle = Lifecycle.new(application.config)
 				@workload = Workload.new(application.plan, @state, priority: thread_priority(application.config))
-				@watchdog = Watchdog.new(monitor, @workload, on_orphan: method(:orphaned))
+				@watchdog = Watchdog.new(monitor, @workload, @state.deadlines, on_orphan: method(:orphaned))
 				@session = nil
 				@greeted = @parted = @left = @stuck = false
 			end

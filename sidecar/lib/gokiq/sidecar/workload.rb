@@ -63,11 +63,12 @@ module Gokiq
 			end
 
 			# Take a job.
+			# @parameter verdict [Verdict | Nil] What it fails with instead of running.
 			# @raises [ProtocolError] If its number is out already.
-			def take(number, route, payload)
+			def take(number, route, payload, verdict = nil)
 				raise ProtocolError.new(:sequence, "job #{number} is out already") if @jobs.key?(number)
 
-				@main.push(@jobs[number] = Job.new(number, route, payload))
+				@main.push(@jobs[number] = Job.new(number, route, payload, verdict))
 			end
 
 			# Refuse a job that has come too late.

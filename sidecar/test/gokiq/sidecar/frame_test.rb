@@ -126,6 +126,9 @@ class FrameTest < Minitest::Test
 		when Frame::PROMOTE
 			token, members = Body.members(body)
 			{"token" => token, "members_hex" => members.map { |member| member.unpack1("H*") }}
+		when Frame::FAIL
+			number, route, kind, message, payload = Body.failure(body)
+			{"number" => number, "route" => route, "kind" => kind, "message" => message, "payload_hex" => payload.unpack1("H*")}
 		when Frame::PING then {"token" => Body.token(body).unpack1("Q>")}
 		end
 	end
