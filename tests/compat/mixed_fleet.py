@@ -91,11 +91,13 @@ class Fleet:
         self.gokiq = self._stand.gokiq(*args, app=APP, name=f"gokiq-{self._starts}")
         self.gokiq.start()
 
-    def end(self, server: Server | None) -> None:
-        """TERM, and its whole shutdown."""
-        assert server is not None
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(GRACE_S + 20) == 0
+    def end_sidekiq(self) -> None:
+        _end(self.sidekiq)
+        self.sidekiq = None
+
+    def end_gokiq(self) -> None:
+        _end(self.gokiq)
+        self.gokiq = None
 
     # the jobs
 
@@ -148,9 +150,16 @@ class Fleet:
     # what is seen
 
     def wait(self, what: str, condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
-        """While the servers that are up run."""
-        server = next(one for one in (self.sidekiq, self.gokiq) if one and one.is_running)
-        server.wait_until(condition, timeout_s=timeout_s, what=what)
+        """While all servers that were started run."""
+        up = [server for server in (self.sidekiq, self.gokiq) if server is not None]
+
+        def is_met() -> bool:
+            for server in up:
+                if not server.is_running:
+                    raise server.early_end(f"before {what}")
+            return condition()
+
+        up[0].wait_until(is_met, timeout_s=timeout_s, what=what)
 
     def processes(self) -> set[str]:
         """Which sides Sidekiq's API knows."""
@@ -220,6 +229,14 @@ class Fleet:
             dead=dead,
             discarded=given_up - dead,
         )
+
+
+def _end(server: Server | None) -> None:
+    """TERM, and its whole shutdown."""
+    assert server is not None
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(GRACE_S + 20) == 0
+    server.stop()
 
 
 def pid_of(identity: str) -> int:

@@ -43,8 +43,8 @@ def test_counts_add_up_by_jid_while_both_come_and_go(stand: Stand, fleet: Fleet)
         swap(fleet, clock, 0.65)
         roll_back(fleet, clock, 0.85)
     fleet.finish(SECONDS + 30)
-    fleet.end(fleet.gokiq)
-    fleet.end(fleet.sidekiq)
+    fleet.end_gokiq()
+    fleet.end_sidekiq()
 
     # By jid: pushed = done + dead + discarded, each in one of them, once.
     account = fleet.account()
@@ -88,7 +88,7 @@ def see_both_at_work(fleet: Fleet) -> None:
 def swap(fleet: Fleet, clock: Clock, until: float) -> None:
     """Sidekiq goes, gokiq goes on alone, Sidekiq comes back."""
     gokiq_said = fleet.record("gokiq")
-    fleet.end(fleet.sidekiq)
+    fleet.end_sidekiq()
     fleet.wait("gokiq was alone", lambda: fleet.processes() == {"gokiq"})
     clock.wait_for(until)
     fleet.start_sidekiq()
@@ -100,7 +100,7 @@ def roll_back(fleet: Fleet, clock: Clock, until: float) -> None:
     """gokiq is quieted and goes, Sidekiq goes on alone, gokiq comes back."""
     sidekiq_said = fleet.record("sidekiq")
     fleet.quiet("gokiq")
-    fleet.end(fleet.gokiq)
+    fleet.end_gokiq()
     assert fleet.claims() == 0
     fleet.wait("Sidekiq was alone", lambda: fleet.processes() == {"sidekiq"})
     clock.wait_for(until)
