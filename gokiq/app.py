@@ -120,20 +120,25 @@ class AppInfo:
 
 
 def parse_hello(body: bytes) -> dict[str, Any]:
-    """Decode a HELLO body. Raises ProtocolError when it is no JSON object or speaks no version that
-    we know.
+    """Decode a HELLO body. Raises ProtocolError when it is no JSON object, speaks no version that
+    we know, or names a process that can be none.
     """
     try:
         hello = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"HELLO is not JSON: {error}") from error
     if not isinstance(hello, dict):
         raise ProtocolError("HELLO is not a JSON object")
-    if 1 not in hello.get("protocol", []):
+    spoken = hello.get("protocol")
+    if not isinstance(spoken, list) or 1 not in spoken:
         raise ProtocolError(
-            f"no common protocol version: we speak 1, the sidecar {hello.get('protocol')}; "
+            f"no common protocol version: we speak 1, the sidecar {spoken!r:.100}; "
             "install the gokiq-sidecar gem of this gokiq release"
         )
+    for key in ("pid", "ppid"):
+        number = hello.get(key)
+        if number is not None and (type(number) is not int or number < 0):
+            raise ProtocolError(f"HELLO has the {key} {number!r:.100}, which is no process")
     return hello
 
 
@@ -143,7 +148,7 @@ def app_info(hello: dict[str, Any]) -> AppInfo:
     """
     try:
         return _app_info(hello)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise ProtocolError(f"HELLO is incomplete: {type(error).__name__} {error}") from error
 
 

@@ -17,6 +17,8 @@ from gokiq.log import get_logger
 log = get_logger("monitor")
 
 _MAX_DATAGRAM_BYTES = 8192
+#: What a datagram that is none of ours may lead to.
+_UNREADABLE = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
 #: Endings of workers that nobody has asked about are kept up to this many.
 _MOST_ENDINGS = 100
 
@@ -98,11 +100,12 @@ class Monitor:
 
     def _handle(self, data: bytes) -> None:
         try:
-            message = json.loads(data)
-            event = message["event"]
-        except (ValueError, TypeError, KeyError):
-            log.debug("Unreadable datagram of %d bytes", len(data))
-            return
+            self._take(json.loads(data))
+        except _UNREADABLE as error:
+            log.debug("Unreadable datagram of %d bytes: %s", len(data), type(error).__name__)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        event = message["event"]
         if event == "beat":
             self._beat(message)
         elif event == "boot_failed":
