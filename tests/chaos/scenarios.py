@@ -169,7 +169,15 @@ def pause_an_orchestrator_beyond_its_lease(stand: Stand) -> None:
     ):
         second.wait_ready()
         stand.middle(first, 0.1)
-        since, its_workers = now_ms(), workers(first)
+        its_workers = workers(first)
+        # Outcomes that leave a trace in Redis if they are not fenced off.
+        fatal = stand.push_next(20, "DoomedJob", 1.0, retry=0)
+        stand.until(
+            first,
+            lambda: any(run.jid in fatal and run.pid in its_workers for run in stand.runs()),
+            "one of them was under way",
+        )
+        since = now_ms()
         first.send_signal(signal.SIGSTOP)
         owner = next(
             key for key in stand.client.hkeys("gokiq:owners") if f":{first.pid}:".encode() in key

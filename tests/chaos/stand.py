@@ -88,6 +88,12 @@ class Stand:
             self.discards.add(jid)
         return jid
 
+    def push_next(self, count: int, job_class: str, *args: object, **options: object) -> set[str]:
+        """Jobs that come before all that wait; returns their jids."""
+        jids = [self._jid() for _ in range(count)]
+        self.client.rpush("queue:default", *[_payload(j, job_class, args, options) for j in jids])
+        return set(jids)
+
     def push_many(self, count: int, kinds: tuple[Kind, ...] = MIX) -> None:
         """A mixed load in a random order."""
         shares = [share for *_, share in kinds]
