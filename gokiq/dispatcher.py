@@ -317,10 +317,13 @@ class Dispatcher:
                 self._valve.take(capsule, found[capsule])
             self._hungry[capsule] = found[capsule] >= want
         if jobs:
-            self._send(self.screen(jobs))
+            self._admit(jobs)
+
+    def _admit(self, jobs: list[Job]) -> None:
+        self._send(self.screen([job for job in jobs if not self._is_giant(job)]))
 
     def _send(self, jobs: Iterable[Job]) -> None:
-        self._unsent.extend(job for job in jobs if not self._is_giant(job))
+        self._unsent.extend(jobs)
         if self._is_draining:
             self._give_back_unsent()
         elif self._unsent and self._fleet.room > 0:
@@ -380,7 +383,7 @@ class Dispatcher:
             self._valve.take(self._capsule_of[job.route], 1)
         if found:
             log.info("Reconciled: %d claims whose reply was lost run now", len(found))
-            self._send(self.screen(found))
+            self._admit(found)
 
     def _forget_settled(self, held: Set[int]) -> None:
         for route, count in self._pending.keep(held).items():

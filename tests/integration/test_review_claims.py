@@ -21,7 +21,7 @@ from devtools.redis_server import RedisServer
 from gokiq import core
 from gokiq.app import RedisAddress, app_info
 from gokiq.broker import Broker, claims_key
-from gokiq.core import Outcome
+from gokiq.core import Job, Outcome
 from gokiq.dispatcher import Dispatcher
 from gokiq.errors import ConnectionLost, ReplyError
 from gokiq.fleet import Fleet
@@ -246,3 +246,26 @@ def test_the_log_says_why_a_job_that_the_worker_could_not_judge_is_dead(
         assert "TooLarge: no frame" in found[0]
 
     play(scene, judge=fail)
+
+
+def test_a_job_too_large_for_a_frame_is_never_held_as_a_suspect(
+    play: Play, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gokiq.dispatcher.MAX_PAYLOAD_BYTES", 100)
+    giant = b'{"jid":"giant","args":["%b"]}' % (b"x" * 100)
+
+    async def scene(stage: Stage) -> None:
+        screened: list[bytes] = []
+
+        def screen(jobs: list[Job]) -> list[Job]:
+            screened.extend(job.payload for job in jobs)
+            return jobs
+
+        stage.dispatcher.screen = screen
+        client.lpush("queue:good", giant, "small")
+        stage.dispatcher.poke()
+        await stage.until(lambda: client.zrange("dead", 0, -1) == [giant])
+        await stage.until(lambda: stage.dispatcher.in_flight == 0)
+        assert screened == [b"small"]
+
+    play(scene)
