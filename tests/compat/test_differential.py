@@ -1,12 +1,13 @@
 """gokiq-fast leaves in Redis what Sidekiq leaves there, and the app's handlers and the log are told
 the same: the same bytes run under both, one job at a time, each on a Redis of its own.
 
-What may differ is in this file: `OURS`, `LATE_DEFAULTS`, `FIBER_TIMEOUT` and the test of what
+What may differ is in this file: `OURS`, `LATE_DEFAULTS`, `FIBER_TIMEOUT`, `SAVED`, and the test of what
 Sidekiq loses. Keys of ours (`gokiq:`) are left out.
 """
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import re
@@ -37,6 +38,9 @@ LATE_DEFAULTS = "due without retry"
 #: In a fiber, Timeout is the scheduler's, which raises the error itself; its cause is no
 #: Timeout::ExitException.
 FIBER_TIMEOUT = ("Timeout::ExitException", None)
+
+#: What we log of a job that Sidekiq loses.
+SAVED = "goes to the dead set as it came"
 
 _CLOCK = re.compile(r"(?<!\")<(ms|seconds|seconds, float)>")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -91,6 +95,7 @@ class Side:
     """One server on its own Redis."""
 
     def __init__(self, name: str, plan: Plan, redis: RedisServer, folder: Path) -> None:
+        self.name = name
         self.client = redis.client
         self.left = Left()
         self._plan = plan
@@ -98,10 +103,13 @@ class Side:
         env = {"TEST_NOTES": str(self._notes)}
         if plan.with_client:
             env["DIFFERENTIAL_CLIENT"] = "1"
+        if name == "terse":
+            env["DIFFERENTIAL_LEVEL"] = "WARN"
+        lane = ("--lane", "thread") if name == "threads" else ()
         stand = Stand(plan.version, redis, folder)
         start = stand.sidekiq if name == "sidekiq" else stand.gokiq
         self.server: Server = start(
-            *("-c", "1", "-q", "default"), app="differential.rb", name=name, env=env
+            *("-c", "1", "-q", "default", *lane), app="differential.rb", name=name, env=env
         )
 
     def prepare(self) -> None:
@@ -139,7 +147,7 @@ class Side:
         self.left.log = [
             _LOG_CLOCK.sub("", self._plan.named(_COLOUR.sub("", line))).strip()
             for line in self.server.log.read_text(errors="replace").splitlines()
-            if " class=" in line
+            if " class=" in line and SAVED not in line
         ]
 
     def notes(self) -> list[Any]:
@@ -173,8 +181,9 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Both sides of a plan."""
+    """One of our sides beside Sidekiq's."""
 
+    name: str
     plan: Plan
     sidekiq: Left
     gokiq: Left
@@ -182,18 +191,21 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def outcomes(version: Version, tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
-    """Without and with client middleware in the app; the four servers run side by side."""
-    plans = [_plan(version, with_client=with_client) for with_client in (False, True)]
+    """Without client middleware in the app (in fibers, in threads, and at the level WARN, where we
+    leave Sidekiq's job logger out), and with it. All servers run side by side.
+    """
+    fleets = [
+        (_plan(version, with_client=False), ("sidekiq", "fibers", "threads", "terse")),
+        (_plan(version, with_client=True), ("sidekiq", "fibers")),
+    ]
     with ExitStack() as stack:
-        sides: list[tuple[Side, Side]] = []
-        for plan in plans:
-            folder = tmp_path_factory.mktemp(f"client-{plan.with_client}")
-            one, other = (
-                Side(name, plan, stack.enter_context(RedisServer()), folder)
-                for name in ("sidekiq", "gokiq")
-            )
-            sides.append((one, other))
-        every = [side for pair in sides for side in pair]
+        sides: list[tuple[Plan, list[Side]]] = []
+        for plan, names in fleets:
+            folder = tmp_path_factory.mktemp("differential")
+            redises = [stack.enter_context(RedisServer()) for _ in names]
+            pairs = zip(names, redises, strict=True)
+            sides.append((plan, [Side(name, plan, redis, folder) for name, redis in pairs]))
+        every = [side for _, its in sides for side in its]
         for side in every:
             side.prepare()
             stack.enter_context(side.server)
@@ -209,8 +221,9 @@ def outcomes(version: Version, tmp_path_factory: pytest.TempPathFactory) -> list
         for side in every:
             side.end()
         return [
-            Outcome(plan, one.left, other.left)
-            for plan, (one, other) in zip(plans, sides, strict=True)
+            Outcome(ours.name, plan, sidekiq.left, ours.left)
+            for plan, (sidekiq, *all_of_ours) in sides
+            for ours in all_of_ours
         ]
 
 
@@ -237,7 +250,9 @@ def test_jobs_of_a_queue_end_as_under_sidekiq(outcomes: list[Outcome]) -> None:
 
 def test_handlers_and_middleware_are_told_what_sidekiq_tells_them(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
-        told = [_without_timeout_cause(note) for note in outcome.sidekiq.notes]
+        told = outcome.sidekiq.notes
+        if outcome.name != "threads":
+            told = [_without_timeout_cause(note) for note in told]
         assert_same(told, outcome.gokiq.notes)
 
 
@@ -279,6 +294,8 @@ def test_what_sidekiq_loses_is_in_the_dead_set(outcomes: list[Outcome]) -> None:
 
 def test_the_log_has_sidekiqs_lines_about_jobs(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
+        if outcome.name == "terse":
+            continue
         lost = [name for name in outcome.plan.jobs.names.values() if _is_lost(name)]
         theirs, ours = (
             sorted(
@@ -324,7 +341,7 @@ def _others(found: Dump, when: str) -> Dump:
     seen = {"retry", "schedule", "dead", "queue:elsewhere"}
     lagging = ("stat:", "j|", "histogram ") if when == "running" else ("\n",)
     return {
-        key: value
+        key: copy.deepcopy(value)
         for key, value in found.items()
         if key not in seen and not key.startswith(lagging)
     }

@@ -4,6 +4,7 @@
 # were told. It must not depend on anything but the job itself, so that two servers can be compared.
 
 require "json"
+require "tmpdir"
 require "zlib"
 require "sidekiq"
 require "active_job"
@@ -89,6 +90,7 @@ end
 
 Sidekiq.configure_server do |config|
 	config[:poll_interval_average] = 0.3
+	config.logger.level = ENV["DIFFERENTIAL_LEVEL"] if ENV.key?("DIFFERENTIAL_LEVEL")
 	config[:dead_max_jobs] = 60
 	config.server_middleware { |chain| chain.add(Obedience) }
 	config.death_handlers << ->(job, error) { note("death", shown(job), told(error)) }
