@@ -2,9 +2,10 @@
 
 WORKLOAD ?= noop
 SEED ?= 1
+MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test compat chaos lint bench wheel clean help
+.PHONY: setup demo test compat chaos soak lint bench wheel clean help
 
 setup: ## Make Ruby, Redis and the virtual environment under .dev/
 	@script/setup
@@ -23,6 +24,10 @@ compat: ## Check Sidekiq's 105 rules, for 8.1 and 7.3; a table, and tmp/compat.j
 # One scenario: make chaos ONLY=restart_redis; other random choices: make chaos SEED=7
 chaos: setup ## Break processes, Redis and the network under load, and check that nothing is lost
 	@.dev/venv/bin/python -m tests.chaos --seed $(SEED) $(if $(ONLY),--only $(ONLY))
+
+# Shorter: make soak MINUTES=5 SEED=7
+soak: setup ## Break something at random every 20 s for an hour; nothing is lost, memory stays flat
+	@.dev/venv/bin/python -m tests.chaos.soak --minutes $(MINUTES) --seed $(SEED)
 
 lint: setup ## Run the static checks alone
 	@script/lint

@@ -17,6 +17,9 @@ from .checker import Findings
 from .scenarios import Scenario
 from .stand import Stand
 
+#: While the log is being synced Redis would answer before it has written, and a kill lose that.
+WRITES_AT_ONCE = {"appendfsync": "no"}
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -57,7 +60,7 @@ def play(
     it did. `sabotage` is one of sabotage.py.
     """
     with (
-        RedisServer(appendonly=True, settings=scenario.redis) as redis,
+        RedisServer(appendonly=True, settings={**WRITES_AT_ONCE, **scenario.redis}) as redis,
         Proxy(redis.socket, seed=seed) as proxy,
     ):
         stand = Stand(redis, proxy, folder, seed, sabotage)

@@ -5,6 +5,7 @@ bear witness, gokiq under load.
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -52,6 +53,7 @@ class Stand:
         self.rng = random.Random(seed)
         self.journal = folder / "journal"
         self.pushed: list[str] = []
+        self._count = 0
         self.discards: set[str] = set()
         self._windows: list[Window] = []
         #: From the end of the fault to the next job that was done, seconds.
@@ -118,7 +120,8 @@ class Stand:
             self.client.zadd("schedule", {_payload(j, job_class, args, {}): 1.0 for j in part})
 
     def _jid(self) -> str:
-        self.pushed.append(f"{len(self.pushed):024x}")
+        self.pushed.append(f"{self._count:024x}")
+        self._count += 1
         return self.pushed[-1]
 
     def _lpush(self, payloads: list[bytes]) -> None:
@@ -186,6 +189,18 @@ class Stand:
             discards=self.discards,
             excused=self._excused(runs),
         )
+
+    def forget(self) -> None:
+        """Close the books on what is over: jobs, journal, dead set. Servers may stay."""
+        for path in self.journal.iterdir():
+            if path.suffix == ".journal":
+                os.truncate(path, 0)  # its process appends
+            else:
+                path.unlink()
+        self.client.delete("dead")
+        self.pushed.clear()
+        self.discards.clear()
+        self._windows.clear()
 
     @property
     def allowed(self) -> int:
