@@ -1,0 +1,146 @@
+"""Try a million hostile inputs: python -m tests.fuzz [--runs N] [--seconds S] [--only TARGET …]
+
+Each target runs under libFuzzer in a process of its own, in a copy of the package whose extensions
+tell where they have been (script/fuzz makes it). Fails when a target fails, or when fewer inputs
+were tried than asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.fuzz.corpus import keep, kept
+
+#: How the runs are shared out, by how much there is to find.
+SHARES = {
+    "payload": 28,
+    "strings": 12,
+    "frames": 20,
+    "results": 8,
+    "batch": 6,
+    "promotions": 6,
+    "hello": 4,
+    "monitor": 4,
+    "commands": 8,
+    "replies": 4,
+}
+#: What one input may take: seconds, MB.
+INPUT_LIMIT_S = 10
+MEMORY_LIMIT_MB = 2048
+MAX_BYTES = 4096
+DICTIONARY = Path(__file__).with_name("words.dict")
+
+_RUNS = re.compile(r"stat::number_of_executed_units: (\d+)")
+_COVERED = re.compile(r"cov: (\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one target ended; `said` is empty when all is well."""
+
+    target: str
+    runs: int
+    covered: int
+    seconds: float
+    said: str
+
+
+def fuzz(target: str, runs: int, seconds: float, seed: int, work: Path) -> Result:
+    """Run one target. Inputs that reach something new come to the folder `grown`, one that fails to
+    the target's own.
+    """
+    grown, seeds = work / target / "grown", work / target / "seeds"
+    for folder in (grown, seeds):
+        folder.mkdir(parents=True)
+    for number, data in enumerate(kept(target)):
+        (seeds / str(number)).write_bytes(data)
+    began = time.monotonic()
+    output = fuzzer(
+        target,
+        *(str(grown), str(seeds), f"-runs={runs}", f"-max_total_time={seconds:.0f}"),
+        *(f"-seed={seed}", f"-dict={DICTIONARY}", f"-max_len={MAX_BYTES}"),
+        *(f"-timeout={INPUT_LIMIT_S}", f"-rss_limit_mb={MEMORY_LIMIT_MB}"),
+        *("-print_final_stats=1", f"-artifact_prefix={work / target}/"),
+    )
+    ran, covered = _RUNS.search(output.stdout), _COVERED.findall(output.stdout)
+    return Result(
+        target,
+        runs=int(ran.group(1)) if ran else 0,
+        covered=int(covered[-1]) if covered else 0,
+        seconds=time.monotonic() - began,
+        said="" if output.returncode == 0 else failure(output.stdout),
+    )
+
+
+def fuzzer(target: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.fuzzer", target, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+
+
+def failure(output: str) -> str:
+    """The traceback, and where the input has been written."""
+    lines = output.splitlines()
+    start = next((i for i, line in enumerate(lines) if "Uncaught Python exc" in line), -25)
+    return "\n".join([*lines[start:][:25], *(line for line in lines if "Test unit" in line)])
+
+
+def merge(target: str, work: Path, folder: Path) -> int:
+    """Keep as few of the old and the new inputs as reach all that they reach together."""
+    few = work / target / "few"
+    few.mkdir()
+    fuzzer(target, "-merge=1", str(few), str(work / target / "seeds"), str(work / target / "grown"))
+    return keep(target, (path.read_bytes() for path in few.iterdir()), folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="script/fuzz", description=__doc__)
+    parser.add_argument("--runs", type=int, default=1_000_000, help="inputs in all")
+    parser.add_argument("--seconds", type=float, default=240, help="at most")
+    parser.add_argument("--only", nargs="+", choices=SHARES, default=list(SHARES))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--work", type=Path, default=Path("work"), help="folder for what is found")
+    parser.add_argument("--keep", type=Path, help="write the corpus with what is new there")
+    arguments = parser.parse_args()
+    work = arguments.work.resolve()
+    shutil.rmtree(work, ignore_errors=True)
+
+    workers = os.cpu_count() or 1
+    whole = sum(SHARES[target] for target in arguments.only)
+
+    def run(target: str) -> Result:
+        share = SHARES[target] / whole
+        runs = -int(-arguments.runs * share // 1)
+        return fuzz(target, runs, workers * arguments.seconds * share, arguments.seed, work)
+
+    with ThreadPoolExecutor(workers) as pool:
+        results = list(pool.map(run, arguments.only))
+    for one in results:
+        counts = f"{one.runs:>10,} inputs {one.covered:>6} edges {one.seconds:6.0f} s"
+        print(f"{one.target:12}{counts}")
+    total = sum(one.runs for one in results)
+    print(f"{'in all':12}{total:>10,} inputs")
+    failed = [one for one in results if one.said]
+    for one in failed:
+        print(f"\n{one.target} failed:\n{one.said}")
+    if total < arguments.runs and not failed:
+        print(f"only {total:,} of {arguments.runs:,} inputs in {arguments.seconds:g} s")
+    for one in results if arguments.keep else ():
+        print(f"{one.target}: {merge(one.target, work, arguments.keep)} inputs kept")
+    sys.exit(0 if not failed and total >= arguments.runs else 1)
+
+
+main()

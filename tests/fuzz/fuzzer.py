@@ -1,0 +1,29 @@
+"""One target under libFuzzer, in a process of its own: python -m tests.fuzz.fuzzer TARGET …
+
+What follows the name goes to libFuzzer: folders of inputs, the first of which it adds to, and
+options. Needs atheris and extensions that tell where they have been (script/fuzz).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import atheris
+import atheris.core_with_libfuzzer
+
+# For coverage.c in the extensions, which are imported next.
+os.environ["GOKIQ_LIBFUZZER"] = atheris.core_with_libfuzzer.__file__
+with atheris.instrument_imports(
+    include=[f"gokiq.{name}" for name in ("_core_py", "_payload_py", "app", "monitor", "promotion")]
+):
+    from tests.fuzz.targets import TARGETS
+
+
+def main() -> None:
+    name = sys.argv.pop(1)
+    atheris.Setup(sys.argv, TARGETS[name])
+    atheris.Fuzz()
+
+
+main()
