@@ -99,10 +99,15 @@ def test_a_wrong_address_of_redis_is_named(variables: dict[str, str], said: str)
     assert said in the_line(start("-r", EMPTY, **variables))
 
 
-def test_a_password_is_never_said() -> None:
-    line = the_line(start("-r", EMPTY, REDIS_URL="redis://:hunter2@local host:6379"))
+@pytest.mark.parametrize("code", ["", "Sidekiq.redis(&:ping)"], ids=["gokiq", "the app"])
+def test_a_password_is_never_said_whoever_needs_the_address(tmp_path: Path, code: str) -> None:
+    app = tmp_path / "app.rb"
+    app.write_text(f'require "sidekiq"\n{code}\n')
+
+    line = the_line(start("-r", str(app), REDIS_URL="redis://:hunter2@local host:6379"))
 
     assert "hunter2" not in line
+    assert "local host" in line
 
 
 YAML = """\
