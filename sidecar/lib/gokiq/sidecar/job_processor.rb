@@ -166,11 +166,18 @@ module Gokiq
 			# what a job has started is waited for here, where its middleware and its retry rules still hold.
 			def execute_job(instance, arguments)
 				super
-			rescue ::Sidekiq::Shutdown
+			rescue ::Sidekiq::Shutdown, JobTimeout
 				each_child(&:stop)
 				raise
 			ensure
+				await_children
+			end
+
+			def await_children
 				each_child { |child| await(child) }
+			rescue ::Sidekiq::Shutdown, JobTimeout
+				each_child(&:stop)
+				raise
 			end
 
 			def each_child
