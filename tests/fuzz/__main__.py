@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fuzz.corpus import keep, kept
+from tests.fuzz.inputs import keep, kept
 
 #: How the runs are shared out, by how much there is to find.
 SHARES = {

@@ -328,7 +328,7 @@ def replied(pieces: list[bytes]) -> list[Any]:
         try:
             while (value := reader.gets()) is not nothing:
                 values.append(value)
-        except hiredis.ProtocolError:
+        except (hiredis.ProtocolError, TypeError):  # a map by lists, which Redis does not send
             return [*values, "broken"]
     return values
 

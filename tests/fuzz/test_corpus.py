@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from tests.fuzz.corpus import kept
+from tests.fuzz.inputs import kept
 from tests.fuzz.targets import TARGETS
 
 pytestmark = pytest.mark.unit

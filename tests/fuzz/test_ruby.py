@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from devtools.programs import find_program
 from gokiq.errors import PayloadError
 from gokiq.payload import scan, splice
-from tests.fuzz.corpus import kept
+from tests.fuzz.inputs import kept
 
 pytestmark = pytest.mark.integration
 
