@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from gokiq.core import REFUSED, SHUTDOWN, Job, Outcome
+from gokiq.core import MAX_BODY_BYTES, REFUSED, SHUTDOWN, Job, Outcome
 from gokiq.errors import ExecutorUnavailable
 from gokiq.log import get_logger
 from gokiq.promotion import Push
@@ -19,6 +19,8 @@ RETRY_S = 0.05
 #: Pause after a connection ended before its worker was ready, seconds: a sidecar that turns us
 #: away, or refuses our WELCOME, must not be hammered.
 TURNED_AWAY_S = 0.25
+#: What FAIL has to hold beside the payload, at most.
+FAIL_SPARE_BYTES = 65_536
 #: Outcomes of jobs that are to run again as they came.
 _UNFINISHED = (SHUTDOWN, REFUSED)
 
@@ -100,7 +102,11 @@ class Fleet:
         return jobs[at:]
 
     def fail(self, job: Job, kind: Kind, message: str) -> bool:
-        """Have a worker fail a job by the app's rules; False when none is ready."""
+        """Have a worker fail a job by the app's rules; False when none is ready, or no frame can
+        carry the job.
+        """
+        if len(job.payload) > MAX_BODY_BYTES - FAIL_SPARE_BYTES:
+            return False
         ready = [w for w in self.workers if w.state is State.READY and not w.is_solo]
         if ready:
             min(ready, key=lambda worker: len(worker.open)).fail(job, kind, message)

@@ -15,6 +15,7 @@ from devtools.null_sidecar import hello
 from gokiq import core
 from gokiq.core import Job, Outcome
 from gokiq.fleet import Fleet
+from gokiq.sidecar import Kind
 
 LIMIT_S = 20.0
 
@@ -127,6 +128,16 @@ def test_only_suspects_that_ran_to_an_end_are_cleared(tmp_path: Path) -> None:
             )
             await at.until(lambda: at.ended == [1, 2, 3, 4])
             assert at.solo_ended == [3, 4]
+
+    asyncio.run(scene())
+
+
+def test_nobody_is_asked_to_fail_a_job_that_the_frame_for_it_cannot_carry(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with stage(tmp_path / "s.sock") as at:
+            giant = Job(1, 0, b"x" * (core.MAX_BODY_BYTES - 16), 0.0)
+            assert not at.fleet.fail(giant, Kind.CRASH, "it kills its workers")
+            assert not at.fleet.workers[0].open
 
     asyncio.run(scene())
 
