@@ -47,9 +47,7 @@ class BootTest < Minitest::Test
 			%w[-c 0] => /concurrency/,
 			%w[--nope] => /--nope/,
 			["-C", File.join(@folder, "none.yml")] => /none\.yml/,
-			["-C", File.join(@folder, "bad.yml")] => /did not find/,
 		}.each do |options, pattern|
-			File.write(File.join(@folder, "bad.yml"), "a: [1\nb: {")
 			arguments = JSON.generate(["-r", app(""), *options])
 			failure = assert_boot_fails(launch(env: {"GOKIQ_SIDEKIQ_ARGS" => arguments}))
 
@@ -57,6 +55,16 @@ class BootTest < Minitest::Test
 			assert_match(/options/, failure["hint"])
 			assert_nil failure["at"]
 		end
+	end
+
+	def test_error_in_the_configuration_file
+		file = File.join(@folder, "bad.yml")
+		File.write(file, "a: [1\nb: {")
+		failure = assert_boot_fails(launch(env: {"GOKIQ_SIDEKIQ_ARGS" => JSON.generate(["-r", app(""), "-C", file])}))
+
+		assert_equal "ConfigError", failure["error_class"]
+		assert failure["message"].start_with?("#{file}: line 1, column 4: no valid YAML: did not find"), failure["message"]
+		assert_nil failure["hint"]
 	end
 
 	# As i18n 1.14.8 does.
