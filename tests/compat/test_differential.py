@@ -1,8 +1,8 @@
 """gokiq-fast leaves in Redis what Sidekiq leaves there, and the app's handlers and the log are told
 the same: the same bytes run under both, one job at a time, each on a Redis of its own.
 
-What may differ is in this file: `OURS`, `LATE_DEFAULTS`, `FIBER_TIMEOUT`, `SAVED`, and the test of what
-Sidekiq loses. Keys of ours (`gokiq:`) are left out.
+What may differ is in this file: `OURS`, `LATE_DEFAULTS`, `FIBER_TIMEOUT`, `SAVED`, and the test of
+what Sidekiq loses. Keys of ours (`gokiq:`) are left out.
 """
 
 from __future__ import annotations
@@ -312,7 +312,8 @@ def test_the_log_has_sidekiqs_lines_about_jobs(outcomes: list[Outcome]) -> None:
 def assert_same(theirs: object, ours: object) -> None:
     """Equal; the message is the difference, line by line."""
     had, has = (
-        json.dumps(value, indent=1, ensure_ascii=False).split("\n") for value in (theirs, ours)
+        json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True).split("\n")
+        for value in (theirs, ours)
     )
     lines = difflib.unified_diff(had, has, "sidekiq", "gokiq", n=2)
     difference = "\n".join(line.rstrip() for line in lines)
@@ -349,8 +350,7 @@ def _others(found: Dump, when: str) -> Dump:
 
 def _explain_record(theirs: Dump, ours: Dump) -> None:
     """Take out of the process record what only we have, and what Sidekiq does not tell any more."""
-    [key] = [key for key in ours if key == "<identity>"]
-    mine, its = ours[key]["content"], theirs[key]["content"]
+    mine, its = ours["<identity>"]["content"], theirs["<identity>"]["content"]
     its["info"], mine["info"] = (json.loads(_CLOCK.sub('"clock"', r["info"])) for r in (its, mine))
     for record, other in ((mine, its), (mine["info"], its["info"])):
         for name in OURS - set(other):
@@ -358,8 +358,6 @@ def _explain_record(theirs: Dump, ours: Dump) -> None:
     if "processes" not in ours:
         # The last heartbeat may have come before it was quiet, or after.
         its.pop("quiet"), mine.pop("quiet")
-    for place in (theirs, ours):
-        place[key]["content"] = dict(sorted(place[key]["content"].items()))
 
 
 def _deaths(left: Left) -> list[str]:
