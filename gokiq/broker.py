@@ -353,6 +353,11 @@ class Broker:
         """All records of crashes, as Redis holds them."""
         return dict(await self.link.call("HGETALL", CRASHES))
 
+    async def set_crashes(self, keys: Sequence[str], record: Record) -> None:
+        """Give these jobs this record."""
+        fields = [part for key in keys for part in (key, record.written())]
+        await self.link.call("HSET", CRASHES, *fields)
+
     async def forget_crashes(self, keys: Sequence[str]) -> None:
         """Strike jobs from the record."""
         await self.link.call("HDEL", CRASHES, *keys)

@@ -50,6 +50,10 @@ class Record:
             return None
         return cls(crashes, alone, at)
 
+    def written(self) -> str:
+        """As `parse` reads it."""
+        return f"{self.crashes} {self.alone:d} {self.at:.0f}"
+
 
 class Verdict(Enum):
     """What becomes of a job after a crash."""

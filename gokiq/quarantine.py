@@ -69,6 +69,7 @@ class Quarantine:
         self._crashes: deque[_Crash] = deque()
         self._waiting: deque[Job] = deque()
         self._cleared: list[str] = []
+        self._convicted: list[str] = []
         self._overdue: set[int] = set()
         self._verdicts: deque[tuple[Job, Kind, str, float]] = deque()
         self._failed: set[int] = set()
@@ -159,12 +160,17 @@ class Quarantine:
             log.debug("Cannot read the ledger of crashes: %s", error)
 
     async def _clear(self) -> None:
-        keys, self._cleared = self._cleared, []
-        if not keys:
-            return
-        self._ledger.forget(keys)
+        cleared, self._cleared = self._cleared, []
+        convicted, self._convicted = self._convicted, []
+        self._ledger.forget(cleared)
+        # Whoever tries a dead job again has it run, alone; if it kills again, that was enough.
+        parole = Record(crashes.SUSPECT_AFTER, alone=False, at=time.time())
+        self._ledger.update(convicted, [parole] * len(convicted))
         with contextlib.suppress(ConnectionLost, ReplyError):
-            await self._broker.forget_crashes(keys)
+            if cleared:
+                await self._broker.forget_crashes(cleared)
+            if convicted:
+                await self._broker.set_crashes(convicted, parole)
 
     async def _judge(self, crash: _Crash) -> None:
         told = await self._monitor.ending(crash.pid, ENDING_S)
@@ -248,6 +254,8 @@ class Quarantine:
             "goes to the dead set" if may_be_dead else "is dropped (dead: false)",
             reason,
         )
+        self._convicted.append(crashes.key_of(job.payload))
+        self._wake.set()
         if job.number in self._failed:
             # Even that has killed a worker: without the app, then.
             self._lay_down(job, reason)
