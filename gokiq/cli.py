@@ -88,6 +88,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="SEC",
         help="kill a worker that gives no sign of life for so long (default: never)",
     )
+    ours.add_argument(
+        "--max-rss", metavar="MB", help="replace a worker whose resident memory is larger"
+    )
+    ours.add_argument(
+        "--max-jobs", metavar="NUM", help="replace a worker that has run so many jobs"
+    )
+    ours.add_argument("--max-age", metavar="SEC", help="replace a worker that is so old")
     ours.add_argument("--ruby", metavar="PATH", help="Ruby to run the app with")
     ours.add_argument("--sidecar", metavar="unix:PATH", help="use a sidecar that runs already")
     return p

@@ -34,6 +34,10 @@ class Config:
     #: Longest run of a job that says nothing itself, and of a worker's silence; None: for ever.
     job_timeout_s: float | None
     hang_timeout_s: float | None
+    #: Of one worker: resident memory in MB, jobs, seconds; None: unlimited.
+    max_rss_mb: int | None
+    max_jobs: int | None
+    max_age_s: float | None
     ruby: str | None
     #: Socket of a sidecar that runs already; None: start one.
     sidecar: str | None
@@ -67,6 +71,9 @@ def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
         events=_choice("--events", arguments.events, "GOKIQ_EVENTS", environ, EVENTS),
         job_timeout_s=_seconds("--job-timeout", arguments, environ, "GOKIQ_JOB_TIMEOUT"),
         hang_timeout_s=_seconds("--hang-timeout", arguments, environ, "GOKIQ_HANG_TIMEOUT"),
+        max_rss_mb=_count("--max-rss", arguments, environ, "GOKIQ_MAX_RSS"),
+        max_jobs=_count("--max-jobs", arguments, environ, "GOKIQ_MAX_JOBS"),
+        max_age_s=_seconds("--max-age", arguments, environ, "GOKIQ_MAX_AGE"),
         sidecar=_sidecar(arguments.sidecar),
         ruby=arguments.ruby or environ.get("GOKIQ_RUBY") or None,
         app_directory=directory.resolve(),
@@ -154,6 +161,16 @@ def _choice(
         name = flag if value else variable
         raise ConfigError(f"{name} {chosen}: must be one of {', '.join(allowed)}")
     return chosen
+
+
+def _count(
+    flag: str, arguments: argparse.Namespace, environ: Mapping[str, str], variable: str
+) -> int | None:
+    """A flag or its variable as a positive number, None when neither is given."""
+    given: str | None = getattr(arguments, flag.strip("-").replace("-", "_"))
+    if given is not None:
+        return _positive(flag, given)
+    return _positive(variable, environ.get(variable) or None)
 
 
 def _seconds(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +14,12 @@ from gokiq.core import MAX_BODY_BYTES, REFUSED, SHUTDOWN, Job, Outcome
 from gokiq.errors import ExecutorUnavailable
 from gokiq.log import get_logger
 from gokiq.promotion import Push
-from gokiq.sidecar import Kind, State, WorkerLink
+from gokiq.sidecar import Kind, Role, State, WorkerLink
 
 log = get_logger("fleet")
 
+#: What the sidecar's root takes for "fork one more worker". Anyone else ignores it.
+EXTRA_SIGNAL = signal.SIGURG
 #: Pause between attempts to connect to a socket that nobody listens on, seconds.
 RETRY_S = 0.05
 #: Pause after a connection ended before its worker was ready, seconds: a sidecar that turns us
@@ -52,6 +58,7 @@ class Fleet:
         self.served = asyncio.Event()
         self._left = asyncio.Event()
         self._root = 0
+        self._wanted: deque[Role] = deque()
 
     @property
     def room(self) -> int:
@@ -61,7 +68,22 @@ class Fleet:
     @property
     def solo(self) -> WorkerLink | None:
         """The worker for suspects, if there is one."""
-        return next((worker for worker in self.workers if worker.is_solo), None)
+        return self.with_role(Role.SOLO)
+
+    def with_role(self, role: Role) -> WorkerLink | None:
+        """A worker that is there for this, one that takes jobs before one that leaves."""
+        found = [worker for worker in self.workers if worker.role is role]
+        return next((w for w in found if w.state is State.READY), found[0] if found else None)
+
+    def ask_for(self, role: Role) -> None:
+        """Ask the sidecar's root for one more worker; asking again for one that has not come is no
+        second wish.
+        """
+        if role not in self._wanted:
+            self._wanted.append(role)
+        if self.root_pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self.root_pid, EXTRA_SIGNAL)
 
     @property
     def root_pid(self) -> int:
@@ -163,6 +185,8 @@ class Fleet:
         """Listener."""
         self._promote_standby(worker)
         self.workers.append(worker)
+        if worker.hello.get("solo"):
+            worker.role = self._wanted.popleft() if self._wanted else Role.SPARE
         self._root = int(worker.hello.get("ppid") or 0)
         if not self.first_hello.done():
             self.first_hello.set_result(worker.hello)
@@ -173,6 +197,8 @@ class Fleet:
         """Listener."""
         log.debug("Worker %d: %s, credit %d", worker.pid, worker.state.value, worker.credit)
         self.served.set()
+        if worker.role is Role.SPARE and self.with_role(Role.SPARE) is not worker:
+            worker.drain(0.0)  # nobody wants it
         if worker.is_solo:
             self.on_solo([])
         self.on_room()

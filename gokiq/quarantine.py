@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -25,12 +23,10 @@ from gokiq.job import describe
 from gokiq.log import get_logger
 from gokiq.monitor import Monitor
 from gokiq.oom import OomCounter
-from gokiq.sidecar import Kind, State, WorkerLink
+from gokiq.sidecar import Kind, Role, State, WorkerLink
 
 log = get_logger("quarantine")
 
-#: What the sidecar's root takes for "fork one more worker". Anyone else ignores it.
-SOLO_SIGNAL = signal.SIGURG
 #: How long a suspect has its worker for itself, seconds; the next one is let in after that.
 SOLO_S = 5.0
 #: A root that has just started hears nothing yet: how often it is asked, seconds.
@@ -297,10 +293,7 @@ class Quarantine:
         self._waiting_since = self._waiting_since or now
         if now - self._asked_at > ASK_S:
             self._asked_at = now
-            root = self._fleet.root_pid
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                if root:
-                    os.kill(root, SOLO_SIGNAL)
+            self._fleet.ask_for(Role.SOLO)
         if now - self._waiting_since > PATIENCE_S:
             log.warning(
                 "No worker has come for %d suspects: they run among others", len(self._waiting)

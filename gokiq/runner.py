@@ -32,6 +32,7 @@ from gokiq.poller import Poller
 from gokiq.procstat import rss_kb
 from gokiq.quarantine import Quarantine
 from gokiq.reaper import Reaper
+from gokiq.recycler import Limits, Recycler
 from gokiq.redis_info import check_server
 from gokiq.redis_link import RedisLink
 from gokiq.supervisor import Attached, Supervisor
@@ -138,7 +139,9 @@ class Runner:
         dispatcher = Dispatcher(broker, valve, app, self._fleet, self._rng)
         quarantine = Quarantine(broker, self._fleet, self._monitor, dispatcher, app)
         dispatcher.screen = quarantine.screen
-        hang_timeout_s = self._config.hang_timeout_s
+        config = self._config
+        limits = Limits(config.max_rss_mb, config.max_jobs, config.max_age_s)
+        hang_timeout_s = config.hang_timeout_s
         timeouts = Timeouts(self._fleet, self._monitor, quarantine, hang_timeout_s=hang_timeout_s)
         reaper = Reaper(broker, self._identity, dispatcher)
         sources = Sources(
@@ -175,6 +178,9 @@ class Runner:
                 tasks.create_task(self._announce(app, heartbeat), name="announce"),
                 tasks.create_task(self._systemd.run(), name="systemd"),
             ]
+            if limits:
+                recycler = Recycler(self._fleet, self._monitor, limits)
+                running.append(tasks.create_task(recycler.run(), name="recycler"))
             if self._config.sidecar is None:  # another's workers send their beats elsewhere
                 running.append(tasks.create_task(timeouts.run(), name="timeouts"))
 

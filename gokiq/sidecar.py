@@ -40,6 +40,16 @@ _READ_BYTES = 262_144
 DIED = "the worker died"
 
 
+class Role(Enum):
+    """What a worker is there for."""
+
+    REGULAR = "regular"
+    #: For suspects, one at a time (quarantine.py).
+    SOLO = "solo"
+    #: While another one is replaced (recycler.py).
+    SPARE = "spare"
+
+
 class Kind(IntEnum):
     """Why a job is to fail without running (FAIL)."""
 
@@ -92,6 +102,9 @@ class WorkerLink(asyncio.Protocol):
         self.last_pong = 0
         #: When HELLO came, monotonic seconds.
         self.greeted_at = 0.0
+        self.role = Role.REGULAR
+        #: Jobs that it has reported.
+        self.finished = 0
         self._promotions: dict[int, tuple[int, asyncio.Future[list[Push]]]] = {}
         self._promotion_count = 0
 
@@ -103,7 +116,7 @@ class WorkerLink(asyncio.Protocol):
     @property
     def is_solo(self) -> bool:
         """Whether it is there for suspects alone."""
-        return bool(self.hello.get("solo"))
+        return self.role is Role.SOLO
 
     @property
     def has_died(self) -> bool:
@@ -266,6 +279,7 @@ class WorkerLink(asyncio.Protocol):
                 stranger = outcome.number
                 break
             ended.append((job, outcome))
+        self.finished += len(ended)
         self._listener.finished(self, ended)
         if stranger is not None:
             raise ProtocolError(

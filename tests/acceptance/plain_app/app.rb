@@ -47,3 +47,14 @@ class PoisonJob
     end
   end
 end
+
+# Keeps what it was given.
+class LeakJob
+  include Sidekiq::Job
+
+  KEPT = []
+
+  def perform(megabytes)
+    JOURNAL.record(jid, self.class) { megabytes.times { KEPT << Random.bytes(1_048_576) } }
+  end
+end
