@@ -62,6 +62,7 @@ def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
     concurrency = _positive("-c", arguments.concurrency)
     if concurrency is None and slots is not None:
         concurrency = slots * workers
+    verbose = bool(arguments.verbose) or environ.get("DEBUG_INVOCATION") == "1"
     return Config(
         concurrency=concurrency,
         timeout_s=_positive("-t", arguments.timeout),
@@ -79,7 +80,7 @@ def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
         app_directory=directory.resolve(),
         sidekiq_args=tuple(_sidekiq_args(arguments, concurrency)),
         tag=arguments.tag,
-        verbose=(verbose := bool(arguments.verbose) or environ.get("DEBUG_INVOCATION") == "1"),
+        verbose=verbose,
         log_level=_log_level(environ) or ("debug" if verbose else None),
     )
 

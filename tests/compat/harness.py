@@ -93,7 +93,7 @@ class Asker:
         self._child.stop()
 
     def _answer(self, token: str) -> Any | None:
-        for line in self._log.read_text(errors="replace").splitlines():
+        for line in self._log.read_text(errors="replace").split("\n"):
             if line.startswith(token) and line.endswith("}"):
                 return json.loads(line.removeprefix(token))
         return None
