@@ -108,6 +108,8 @@ module Gokiq
 			rescue Exception => error
 				handle_exception(error, {context: "Internal exception!", job: job_hash, jobstr: payload})
 				settle(Outcome::INTERNAL, error)
+			ensure
+				@retrier.acquit if verdict
 			end
 
 			private

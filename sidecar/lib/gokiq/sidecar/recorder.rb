@@ -63,6 +63,11 @@ module Gokiq
 				::Sidekiq.dump_json(job_hash.except("retry_for").merge("retry" => 0))
 			end
 
+			# The next job is another one.
+			def acquit
+				@kept = nil
+			end
+
 			private
 
 			# What is stored says about retries what the job said.
@@ -70,7 +75,6 @@ module Gokiq
 				if @kept
 					message.delete("retry")
 					message.merge!(@kept)
-					@kept = nil
 				end
 
 				super
