@@ -22,21 +22,21 @@ from tests.fuzz.inputs import keep, kept
 
 #: How the runs are shared out, by how much there is to find.
 SHARES = {
-    "payload": 28,
-    "strings": 12,
-    "frames": 20,
-    "results": 8,
-    "batch": 6,
-    "promotions": 6,
-    "hello": 4,
-    "monitor": 4,
-    "commands": 8,
-    "replies": 4,
+    "payload": 18,
+    "strings": 16,
+    "frames": 16,
+    "results": 12,
+    "batch": 8,
+    "promotions": 8,
+    "hello": 3,
+    "monitor": 5,
+    "commands": 9,
+    "replies": 5,
 }
 #: What one input may take: seconds, MB.
 INPUT_LIMIT_S = 10
 MEMORY_LIMIT_MB = 2048
-MAX_BYTES = 4096
+MAX_BYTES = 1024
 DICTIONARY = Path(__file__).with_name("words.dict")
 
 _RUNS = re.compile(r"stat::number_of_executed_units: (\d+)")

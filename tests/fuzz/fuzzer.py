@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-import atheris
-import atheris.core_with_libfuzzer
+import atheris  # type: ignore[import-untyped]
+import atheris.core_with_libfuzzer  # type: ignore[import-untyped]
 
 # For coverage.c in the extensions, which are imported next.
 os.environ["GOKIQ_LIBFUZZER"] = atheris.core_with_libfuzzer.__file__
@@ -21,8 +21,10 @@ with atheris.instrument_imports(
 
 
 def main() -> None:
-    name = sys.argv.pop(1)
-    atheris.Setup(sys.argv, TARGETS[name])
+    _, name, *arguments = sys.argv
+    # libFuzzer runs its first argument, through a shell, when it needs another process to merge.
+    command = f"{sys.executable} -m tests.fuzz.fuzzer {name}"
+    atheris.Setup([command, *arguments], TARGETS[name])
     atheris.Fuzz()
 
 

@@ -235,8 +235,8 @@ def hello(data: bytes) -> None:
 def read_hello(body: bytes) -> None:
     with contextlib.suppress(ProtocolError):
         about = parse_hello(body)
-        assert isinstance(about.get("pid", 0), int)
-        assert isinstance(about.get("ppid", 0), int)
+        assert isinstance(about.get("pid") or 0, int)
+        assert isinstance(about.get("ppid") or 0, int)
         app_info(about)
 
 
