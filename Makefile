@@ -5,7 +5,7 @@ SEED ?= 1
 MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test compat chaos soak lint bench wheel clean help
+.PHONY: setup demo test compat chaos soak fuzz sanitize lint bench wheel clean help
 
 setup: ## Make Ruby, Redis and the virtual environment under .dev/
 	@script/setup
@@ -28,6 +28,12 @@ chaos: setup ## Break processes, Redis and the network under load, and check tha
 # Shorter: make soak MINUTES=5 SEED=7
 soak: setup ## Break something at random every 20 s for an hour; nothing is lost, memory stays flat
 	@.dev/venv/bin/python -m tests.chaos.soak --minutes $(MINUTES) --seed $(SEED)
+
+fuzz: setup ## Try a million hostile inputs on frames, payloads and Redis commands, in five minutes
+	@script/fuzz
+
+sanitize: setup ## Run the unit tests with the extensions built with AddressSanitizer and UBSan
+	@script/sanitize
 
 lint: setup ## Run the static checks alone
 	@script/lint
