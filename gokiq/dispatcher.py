@@ -374,16 +374,23 @@ class Dispatcher:
         known = {job.number for job in self.running()} | {job.number for job in self._unsent}
         known |= self._pending.numbers() | self._held.keys()
         now = time.monotonic()
-        found = [
-            Job(n, route, payload, now)
-            for n, (route, payload) in sorted(held.items())
-            if n not in known
-        ]
-        for job in found:
-            self._valve.take(self._capsule_of[job.route], 1)
+        found = []
+        for number, (route, payload) in sorted(held.items()):
+            if number not in known:
+                job = Job(number, self._freest(route), payload, now)
+                self._valve.take(self._capsule_of[job.route], 1)
+                found.append(job)
         if found:
             log.info("Reconciled: %d claims whose reply was lost run now", len(found))
             self._admit(found)
+
+    def _freest(self, route: int) -> int:
+        """Of the routes of the same queue that of the capsule with most free slots: which one had
+        claimed from it was said in the lost reply.
+        """
+        queue = self._queue_of[route]
+        same = [other for other, name in enumerate(self._queue_of) if name == queue]
+        return max(same, key=lambda other: self._valve.free(self._capsule_of[other]))
 
     def _forget_settled(self, held: Set[int]) -> None:
         for route, count in self._pending.keep(held).items():

@@ -64,21 +64,29 @@ def play(server: RedisServer, tmp_path: Path) -> Play:
 
 @asynccontextmanager
 async def _stage(
-    server: RedisServer, path: Path, *, concurrency: int = 10, judge: Judge = all_well
+    server: RedisServer,
+    path: Path,
+    *,
+    concurrency: int = 10,
+    judge: Judge = all_well,
+    capsules: int = 1,
 ) -> AsyncIterator[Stage]:
     greeting = hello(
         redis=server.socket, concurrency=concurrency, queues=[(name, 0) for name in QUEUES]
     )
+    about = greeting["sidekiq"]
+    about["capsules"] = [{**about["capsules"][0], "name": str(i)} for i in range(capsules)]
+    greeting["slots"] = 50 * capsules
     app = app_info(greeting)
+    queues = [route.queue for route in app.routes]
     links = [RedisLink(RedisAddress(path=str(server.socket)), name=name) for name in ("hot", "x")]
-    broker = Broker(
-        *links, identity=ME, queues=list(QUEUES), dead_max_jobs=9999, dead_timeout_s=9999
-    )
+    broker = Broker(*links, identity=ME, queues=queues, dead_max_jobs=9999, dead_timeout_s=9999)
     fleet = Fleet(str(path))
-    dispatcher = Dispatcher(broker, Valve({"default": concurrency}), app, fleet, random.Random(1))
+    valve = Valve({capsule.name: concurrency for capsule in app.capsules})
+    dispatcher = Dispatcher(broker, valve, app, fleet, random.Random(1))
     fleet.on_finished, fleet.on_orphans = dispatcher.finished, dispatcher.give_back
     fleet.on_room = dispatcher.room_changed
-    fleet.welcome_all(ME, [{"capsule": "default", "queue": name} for name in QUEUES])
+    fleet.welcome_all(ME, [{"capsule": r.capsule, "queue": r.queue} for r in app.routes])
     await broker.renew({})
     async with (
         NullSidecar(path, greeting, judge=judge) as sidecar,
@@ -269,3 +277,27 @@ def test_a_job_too_large_for_a_frame_is_never_held_as_a_suspect(
         assert screened == [b"small"]
 
     play(scene)
+
+
+def test_claims_found_again_in_a_queue_of_two_capsules_are_no_reason_to_claim_more(
+    play: Play, client: redis.Redis
+) -> None:
+    async def scene(stage: Stage) -> None:
+        real = stage.broker.settle_claim
+
+        async def loses_the_first(*args: Any) -> Any:
+            answer = await real(*args)
+            if answer.claims and not stage.sidecar.seen:
+                raise ConnectionLost("lost after it was executed")
+            return answer
+
+        stage.broker.settle_claim = loses_the_first  # type: ignore[method-assign, assignment]
+        push(client, "good", 20)
+        stage.dispatcher.poke()
+        await stage.until(lambda: len(stage.sidecar.seen) >= 4)
+        stage.dispatcher.poke()
+        await stage.until(lambda: not stage.dispatcher._wake.is_set())
+        assert stage.dispatcher.in_flight == 4
+        assert client.hlen(claims_key(ME, "good")) == 4
+
+    play(scene, concurrency=2, capsules=2, judge=hold)
