@@ -82,6 +82,10 @@ class Proxy:
         self.accepts = False
         self.cut()
 
+    def lead_to(self, upstream: Path) -> None:
+        """New connections go there; those that are open stay where they are."""
+        self._upstream = upstream
+
     def lose_reply(self, to: bytes) -> None:
         """Deliver the next request that has these bytes in it; swallow its reply and cut."""
         self._lose = to

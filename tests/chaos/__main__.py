@@ -9,8 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from .catalogue import SCENARIOS
 from .runner import run_all
-from .scenarios import SCENARIOS
 
 
 def main() -> None:

@@ -7,7 +7,17 @@ require_relative "../../examples/demo/journal"
 
 JOURNAL = Demo::Journal.new(ENV.fetch("TEST_JOURNAL"))
 
+# "bad", the seconds that it takes, or a file that makes it bad.
+case boot = ENV.fetch("TEST_BOOT", "0")
+when /\A\d+\z/ then sleep(Integer(boot))
+else raise "a bad deploy" if boot == "bad" || File.exist?(boot)
+end
+
 Sidekiq.configure_server do |config|
+	if (sentinel = ENV["TEST_SENTINEL"])
+		name, host, port = sentinel.split
+		config.redis = {name: name, url: ENV.fetch("REDIS_URL"), sentinels: [{host: host, port: Integer(port)}]}
+	end
 	config[:average_scheduled_poll_interval] = 1
 	config.logger.level = Logger::WARN
 end

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from devtools.gokiq import GokiqFast
 
-from .scenarios import SEEN_MS, UNSETTLED_MS, kill, workers
+from .registry import SEEN_MS, UNSETTLED_MS, kill, workers
 from .stand import Stand, now_ms
 
 #: Slots and processes of each of the two.

@@ -14,7 +14,7 @@ from devtools.proxy import Proxy
 from devtools.redis_server import RedisServer
 
 from .checker import Findings
-from .scenarios import Scenario
+from .registry import Scenario
 from .stand import Stand
 
 #: While the log is being synced Redis would answer before it has written, and a kill lose that.
@@ -66,13 +66,14 @@ def play(
         stand = Stand(redis, proxy, folder, seed, sabotage)
         stand.push_many(scenario.jobs)
         failure = ""
-        try:
-            scenario.run(stand)
-        except Exception as error:
-            # One broken scenario must not hide what the others show.
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            failure = f"{type(error).__name__} in {where.name}, {where.line}: {error}"
-        return stand, stand.findings(), failure
+        with stand.stack:
+            try:
+                scenario.run(stand)
+            except Exception as error:
+                # One broken scenario must not hide what the others show.
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                failure = f"{type(error).__name__} in {where.name}, {where.line}: {error}"
+            return stand, stand.findings(), failure
 
 
 def run_all(scenarios: Sequence[Scenario], seed: int, path: Path) -> bool:

@@ -21,8 +21,8 @@ from devtools.redis_jobs import count_connections
 from devtools.redis_server import RedisServer
 
 from .faults import FAULTS, Fleet
+from .registry import workers
 from .runner import WRITES_AT_ONCE
-from .scenarios import workers
 from .stand import Kind, Stand
 from .vitals import Series, count_fds, rss_mb
 

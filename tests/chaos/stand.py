@@ -9,6 +9,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from devtools.gokiq import GokiqFast
@@ -45,6 +46,8 @@ class Stand:
     def __init__(
         self, redis: RedisServer, proxy: Proxy, folder: Path, seed: int, sabotage: str = ""
     ) -> None:
+        #: What must last until the verdict.
+        self.stack = ExitStack()
         self.redis = redis
         self.proxy = proxy
         self.folder = folder

@@ -11,10 +11,10 @@ from devtools.journal import Run
 from devtools.redis_jobs import Places
 
 from . import stand
+from .catalogue import SCENARIOS
 from .checker import Findings, Window, examine
 from .runner import play
 from .sabotage import SABOTAGES
-from .scenarios import SCENARIOS
 
 NOTHING = Places(queued=(), claimed=(), retry=(), schedule=(), dead=())
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from .catalogue import SCENARIOS, Scenario
 from .runner import run_scenario
-from .scenarios import SCENARIOS, Scenario
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 

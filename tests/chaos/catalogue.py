@@ -1,0 +1,8 @@
+"""All scenarios, in the order in which they run."""
+
+from __future__ import annotations
+
+from . import neighbours, scenarios
+from .registry import SCENARIOS, Scenario
+
+__all__ = ["SCENARIOS", "Scenario", "neighbours", "scenarios"]
