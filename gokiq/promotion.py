@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gokiq.errors import ProtocolError
+from gokiq.errors import PayloadError, ProtocolError
 from gokiq.payload import quote, scan, splice, text
 
 _FIELDS = ("queue", "retry", "jid", "created_at", "at")
@@ -47,11 +47,17 @@ class Push:
 
 
 def needs_client(member: bytes) -> bool:
-    """True when only the app's client can tell: the job asks for another time (`at`).
+    """True when only the app's client can tell: the job asks for another time (`at`), or holds a
+    comment, which Ruby's JSON takes and ours does not.
 
     Raises PayloadError when the member is no JSON object.
     """
-    return scan(member, ("at",))[0] is not None
+    try:
+        return scan(member, ("at",))[0] is not None
+    except PayloadError as error:
+        if member[error.offset : error.offset + 1] == b"/":
+            return True
+        raise
 
 
 def promoted(member: bytes, *, now: float, uses_ms: bool) -> Push:

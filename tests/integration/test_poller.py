@@ -107,6 +107,30 @@ def test_a_stock_app_is_asked_only_about_jobs_that_name_a_time(
     assert client.llen("queue:q") == 1
 
 
+@pytest.mark.parametrize("comment", [b"/* x */", b"// x\n"])
+def test_a_job_with_a_comment_is_for_ruby_to_judge(
+    play: Play, client: redis.Redis, comment: bytes
+) -> None:
+    members = {
+        comment + job("before"),
+        job("after") + comment,
+        job("inside").replace(b":[]", b":[" + comment + b"]"),
+        job("between").replace(b",", comment + b",", 1),
+    }
+    client.zadd("schedule", dict.fromkeys(members, 1.0))
+    asked: list[bytes] = []
+
+    async def client_push(members: list[bytes]) -> list[Push]:
+        asked.extend(members)
+        return [Push(Fate.ENQUEUE, "q", payload=b"without it") for _ in members]
+
+    assert play(client_push) == 4
+
+    assert set(asked) == members
+    assert client.lrange("queue:q", 0, -1) == [b"without it"] * 4
+    assert not client.exists("dead")
+
+
 def test_an_app_with_client_middleware_is_asked_about_every_job_and_obeyed(
     play: Play, client: redis.Redis
 ) -> None:
