@@ -15,7 +15,7 @@ from devtools.null_sidecar import hello
 from gokiq import core
 from gokiq.core import Job, Outcome
 from gokiq.fleet import Fleet
-from gokiq.sidecar import Kind
+from gokiq.sidecar import Kind, Role
 
 LIMIT_S = 20.0
 
@@ -51,6 +51,8 @@ async def stage(path: Path, **greeting: Any) -> AsyncIterator[Stage]:
     listener.listen(1)
     fleet = Fleet(str(path))
     fleet.welcome_all("me", [{"capsule": "default", "queue": "default"}])
+    if greeting.get("solo"):
+        fleet.ask_for(Role.SOLO)
     running = asyncio.create_task(fleet.run())
     worker, _ = await asyncio.to_thread(listener.accept)
     try:
