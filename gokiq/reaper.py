@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Collection
 
@@ -20,6 +21,12 @@ log = get_logger("reaper")
 RENEW_S = LEASE_S / 4
 #: How often we look for dead owners, seconds.
 ADOPT_S = 5.0
+#: How long after our start a missing lease is not believed, seconds. Redis may just have been away
+#: for longer than a lease, or full; whoever lives renews within that time.
+SETTLE_IN_S = 2 * RENEW_S
+#: Longest pause between attempts to renew while Redis is away or refuses, seconds; half of it at
+#: least, spread at random.
+AGAIN_S = 1.0
 
 
 class Reaper:
@@ -35,6 +42,8 @@ class Reaper:
         self._about = identity.about()
         self._dispatcher = dispatcher
         self._believe_from = 0.0
+        #: Why the lease was not renewed at the last attempt; empty when it was.
+        self.fault = ""
 
     async def first(self) -> None:
         """Take the lease, and adopt at once what is certainly orphaned. Raises ConnectionLost,
@@ -42,7 +51,7 @@ class Reaper:
         """
         await self._broker.renew(self._about)
         up_s = await uptime_s(self._broker.link)
-        self._believe_from = time.monotonic() + max(0.0, LEASE_S + RENEW_S - up_s)
+        self._believe_from = time.monotonic() + max(SETTLE_IN_S, LEASE_S + RENEW_S - up_s)
         await self.adopt()
 
     async def run(self) -> None:
@@ -52,18 +61,23 @@ class Reaper:
             await self._pause()
             try:
                 await self._renew()
+                self.fault = ""
                 if time.monotonic() >= next_adoption:
                     next_adoption = time.monotonic() + ADOPT_S
                     await self.adopt()
             except ConnectionLost as error:
                 self._doubt_leases()
+                self.fault = str(error)
                 log.debug("Cannot renew the lease: %s", error)
-                await asyncio.sleep(0.5)
             except ReplyError as error:
-                log.error("Redis refuses to renew our lease; no job can be claimed: %s", error)
-                await asyncio.sleep(1.0)
+                if not self.fault:
+                    log.error("Redis refuses to renew our lease; no job can be claimed: %s", error)
+                self.fault = str(error)
 
     async def _pause(self) -> None:
+        if self.fault:
+            await asyncio.sleep(AGAIN_S * (1 + random.random()) / 2)
+            return
         try:
             async with asyncio.timeout(RENEW_S):
                 await self._dispatcher.lease_lost.wait()

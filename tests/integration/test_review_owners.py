@@ -56,6 +56,7 @@ def test_leases_that_ran_out_while_redis_refused_writes_are_not_believed_at_once
     server: RedisServer, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reaper, "LEASE_S", 1.0)  # Redis is older than that
+    monkeypatch.setattr(reaper, "SETTLE_IN_S", 0.0)
     monkeypatch.setattr(reaper, "RENEW_S", 0.05)
     monkeypatch.setattr(reaper, "ADOPT_S", 0.05)
     client.lpush("queue:a", "job")
@@ -78,14 +79,14 @@ def test_leases_that_ran_out_while_redis_refused_writes_are_not_believed_at_once
 
             monkeypatch.setattr(mine, "owners", owners)
             running = asyncio.create_task(part.run())
-            client.config_set("maxmemory", 1)
+            client.execute_command("ACL", "SETUSER", "default", "-pexpire")
             try:
                 client.delete(lease_key(PEER), lease_key(ME))
                 at = rounds
                 await until(lambda: not client.exists(lease_key(ME)) and rounds == at)
                 await asyncio.sleep(1.5)  # a renewal is refused meanwhile
             finally:
-                client.config_set("maxmemory", 0)
+                client.execute_command("ACL", "SETUSER", "default", "+pexpire")
             at = rounds
             await until(lambda: client.exists(lease_key(ME)) and rounds >= at + 3)
             running.cancel()
