@@ -33,7 +33,7 @@ module Gokiq
 				each_stubborn do |entry|
 					next false unless reactor[:gokiq_slot].equal?(entry.job.slot)
 
-					entry.job.slot.retire
+					entry.job.slot.cut
 					reactor.raise(JobTimeout.new(message(entry)))
 				end
 			end

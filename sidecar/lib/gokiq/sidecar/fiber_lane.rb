@@ -187,8 +187,7 @@ module Gokiq
 			def shut_down(job)
 				return unless @job.equal?(job)
 
-				# A wake-up that is already on its way to this fiber must not meet the next job.
-				@retired = true
+				cut
 				@scheduler.raise(@fiber, ::Sidekiq::Shutdown)
 			end
 
@@ -196,8 +195,14 @@ module Gokiq
 			def time_out(job, message)
 				return unless @job.equal?(job)
 
-				@retired = true
+				cut
 				@scheduler.raise(@fiber, JobTimeout.new(message))
+			end
+
+			# A wake-up that is already on its way to this fiber must not meet the next job.
+			def cut
+				super
+				@retired = true
 			end
 
 			# @returns [Array(String) | Nil] Where the job stands.

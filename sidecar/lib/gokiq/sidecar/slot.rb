@@ -34,6 +34,7 @@ module Gokiq
 			# @returns [Object | Nil] The parsed payload, nil if there is none.
 			def prepare(job)
 				@job = job
+				@cut = false
 				job.slot = self
 				capsule = job.route.capsule
 
@@ -63,7 +64,9 @@ module Gokiq
 
 				return Outcome.plain(job.number, status, processor.counts, elapsed) if status == Outcome::OK
 
-				report(job, processor, elapsed)
+				# Nobody has asked for this shutdown: the job itself has raised it, and would again, without end.
+				status = Outcome::INTERNAL if status == Outcome::SHUTDOWN && !@cut
+				report(job, processor, elapsed, status)
 			end
 
 			# The job is over.
@@ -83,8 +86,9 @@ module Gokiq
 				@job.equal?(job)
 			end
 
-			# Take no more jobs, where that matters.
-			def retire
+			# Something is about to be raised in the running job.
+			def cut
+				@cut = true
 			end
 
 			# Let the running job know that it is to stop at its next chance.
@@ -94,8 +98,8 @@ module Gokiq
 
 			private
 
-			def report(job, processor, elapsed)
-				Outcome.detailed(job.number, processor.status, processor.counts, elapsed, processor.score, processor.record, processor.error)
+			def report(job, processor, elapsed, status = processor.status)
+				Outcome.detailed(job.number, status, processor.counts, elapsed, processor.score, processor.record, processor.error)
 			end
 		end
 	end

@@ -151,13 +151,13 @@ module Gokiq
 			# Raise `Sidekiq::Shutdown` in a job.
 			# @parameter job [Job] Only if it still runs here.
 			def shut_down(job)
-				@lock.synchronize { @thread.raise(::Sidekiq::Shutdown) if @job.equal?(job) }
+				@lock.synchronize { cut && @thread.raise(::Sidekiq::Shutdown) if @job.equal?(job) }
 			end
 
 			# Raise {JobTimeout} in a job.
 			# @parameter job [Job] Only if it still runs here.
 			def time_out(job, message)
-				@lock.synchronize { @thread.raise(JobTimeout.new(message)) if @job.equal?(job) }
+				@lock.synchronize { cut && @thread.raise(JobTimeout.new(message)) if @job.equal?(job) }
 			end
 
 			# A shutdown that came too late for this job must not meet the next one.
