@@ -20,6 +20,9 @@ module Gokiq
 			# Seconds that `ensure` blocks have after `Sidekiq::Shutdown`, as in Sidekiq.
 			ENSURE_S = 3.0
 
+			# Seconds between two looks at the deadline of a drain.
+			LOOK_S = 0.25
+
 			# Of threads that run jobs, as in Sidekiq 8.
 			THREAD_PRIORITY = -1
 
@@ -39,6 +42,7 @@ module Gokiq
 				@workload = Workload.new(application.plan, @state, priority: thread_priority(application.config))
 				@watchdog = Watchdog.new(monitor, @workload, @state.deadlines, on_orphan: method(:orphaned))
 				@session = nil
+				@deadline = nil
 				@greeted = @parted = @left = @stuck = false
 			end
 
@@ -118,14 +122,15 @@ module Gokiq
 				Async(transient: true, annotation: "gokiq quiet") { @lifecycle.quiet }
 			end
 
-			# Let running jobs end, then leave. Asking again changes nothing.
+			# Let running jobs end, then leave. Asking again can only shorten their time.
 			# @parameter grace_s [Float] Seconds until they are made to.
 			def drain(grace_s)
+				@deadline = [@deadline, now + grace_s].compact.min
 				return if @state.leaving?
 
 				@state.leave!
 				# Below the worker's own task, whoever asks: what is below a transient one ends with the connection.
-				@task.async(annotation: "gokiq drain") { finish(grace_s) }
+				@task.async(annotation: "gokiq drain") { finish }
 			end
 
 			private
@@ -200,14 +205,14 @@ module Gokiq
 			end
 
 			# The grace counts from here, however long the application's handlers take.
-			def finish(grace_s)
+			def finish
 				@session&.leave
 				@state.quiet!
 				@workload.refuse_waiting
 				@workload.interrupt_all
 				events = Async(annotation: "gokiq shutdown") { @lifecycle.shutdown }
 
-				unless @workload.wait(grace_s)
+				unless wait_until_deadline
 					@workload.shut_down
 					(@stuck = !@workload.wait(ENSURE_S)) && @workload.abandon
 				end
@@ -216,6 +221,19 @@ module Gokiq
 				@session&.goodbye
 				attend(events)
 				leave("drained")
+			end
+
+			# The deadline may come nearer meanwhile.
+			def wait_until_deadline
+				while (left = @deadline - now).positive?
+					return true if @workload.wait([left, LOOK_S].min)
+				end
+
+				@workload.size.zero?
+			end
+
+			def now
+				Process.clock_gettime(Process::CLOCK_MONOTONIC)
 			end
 
 			# Sidekiq waits for its handlers as long as it takes; here they hold up a worker's end for so long at most.
