@@ -1,16 +1,15 @@
-"""The worker connections of one sidecar: one per worker, one standby, jobs spread by load."""
+"""All worker connections: those of the root whose workers take jobs, and those of roots that come
+or go (reload.py). Jobs are spread by load.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from gokiq.core import MAX_BODY_BYTES, REFUSED, SHUTDOWN, Job, Outcome
+from gokiq.dock import Dock
 from gokiq.errors import ExecutorUnavailable
 from gokiq.log import get_logger
 from gokiq.promotion import Push
@@ -18,13 +17,6 @@ from gokiq.sidecar import Kind, Role, State, WorkerLink
 
 log = get_logger("fleet")
 
-#: What the sidecar's root takes for "fork one more worker". Anyone else ignores it.
-EXTRA_SIGNAL = signal.SIGURG
-#: Pause between attempts to connect to a socket that nobody listens on, seconds.
-RETRY_S = 0.05
-#: Pause after a connection ended before its worker was ready, seconds: a sidecar that turns us
-#: away, or refuses our WELCOME, must not be hammered.
-TURNED_AWAY_S = 0.25
 #: What FAIL has to hold beside the payload, at most.
 FAIL_SPARE_BYTES = 65_536
 #: Outcomes of jobs that are to run again as they came.
@@ -32,21 +24,14 @@ _UNFINISHED = (SHUTDOWN, REFUSED)
 
 
 class Fleet:
-    """Keeps a standby connection in the listener's backlog and tells the owner what the workers
-    say.
-    """
+    """Gives jobs to the workers of one dock and tells the owner what all workers say."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
-        self._standby: WorkerLink | None = None
-        self._standby_gone = asyncio.Event()
-        self._was_turned_away = False
-        self._welcome: tuple[str, list[dict[str, str]]] | None = None
+        #: Whose workers take jobs.
+        self.dock = Dock(path, self)
+        self._docks = [self.dock]
+        #: Of every dock.
         self.workers: list[WorkerLink] = []
-        #: HELLO of the first worker.
-        self.first_hello: asyncio.Future[dict[str, Any]] = (
-            asyncio.get_running_loop().create_future()
-        )
         self.on_finished: Callable[[list[tuple[Job, Outcome]]], None] = lambda ended: None
         self.on_orphans: Callable[[list[Job]], None] = lambda orphans: None
         self.on_crash: Callable[[WorkerLink, list[Job]], None] | None = None
@@ -57,13 +42,16 @@ class Fleet:
         #: Set once a worker takes jobs.
         self.served = asyncio.Event()
         self._left = asyncio.Event()
-        self._root = 0
-        self._wanted: deque[Role] = deque()
+
+    @property
+    def first_hello(self) -> asyncio.Future[dict[str, Any]]:
+        """HELLO of the first worker of the dock."""
+        return self.dock.first_hello
 
     @property
     def room(self) -> int:
         """Jobs that all workers together take now, the one for suspects left out."""
-        return sum(worker.room for worker in self.workers if not worker.is_solo)
+        return sum(worker.room for worker in self.dock.workers if not worker.is_solo)
 
     @property
     def solo(self) -> WorkerLink | None:
@@ -76,36 +64,39 @@ class Fleet:
         return next((w for w in found if w.state is State.READY), found[0] if found else None)
 
     def ask_for(self, role: Role) -> None:
-        """Ask the sidecar's root for one more worker; asking again for one that has not come is no
-        second wish.
-        """
-        if role not in self._wanted:
-            self._wanted.append(role)
-        if self.root_pid:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(self.root_pid, EXTRA_SIGNAL)
-
-    @property
-    def root_pid(self) -> int:
-        """The sidecar's root, as its workers know it; 0 without workers."""
-        return next((int(worker.hello.get("ppid") or 0) for worker in self.workers), self._root)
+        """Ask the root whose workers take jobs for one more."""
+        self.dock.ask_for(role)
 
     @property
     def ready_count(self) -> int:
         """Workers that take jobs."""
-        return sum(worker.state is State.READY for worker in self.workers)
+        return self.dock.ready_count
 
     def welcome_all(self, identity: str, routes: list[dict[str, str]]) -> None:
         """Start answering HELLOs; workers that wait already are answered now."""
-        self._welcome = (identity, routes)
-        for worker in self.workers:
-            worker.welcome(identity, routes)
+        self.dock.welcome_all(identity, routes)
+
+    def open(self, path: str) -> Dock:
+        """A dock for another root; its workers take no jobs until `switch`."""
+        dock = Dock(path, self)
+        self._docks.append(dock)
+        return dock
+
+    def switch(self, dock: Dock) -> None:
+        """From now on the workers of this dock take the jobs."""
+        self.dock = dock
+        self.on_room()
+
+    def leave(self, dock: Dock) -> None:
+        """A dock is done with."""
+        dock.close("its root is replaced")
+        self._docks.remove(dock)
 
     def assign(self, jobs: list[Job]) -> list[Job]:
         """Send jobs to the workers so that their loads even out; returns those for which there was
         no room.
         """
-        takers = (w for w in self.workers if w.room > 0 and not w.is_solo)
+        takers = (w for w in self.dock.workers if w.room > 0 and not w.is_solo)
         ready = sorted(takers, key=lambda w: len(w.open))
         if not ready:
             return jobs
@@ -129,7 +120,7 @@ class Fleet:
         """
         if len(job.payload) > MAX_BODY_BYTES - FAIL_SPARE_BYTES:
             return False
-        ready = [w for w in self.workers if w.state is State.READY and not w.is_solo]
+        ready = [w for w in self.dock.workers if w.state is State.READY and not w.is_solo]
         if ready:
             min(ready, key=lambda worker: len(worker.open)).fail(job, kind, message)
         return bool(ready)
@@ -138,35 +129,20 @@ class Fleet:
         """Ask the least busy worker what the app's own client makes of due members. Raises
         ExecutorUnavailable when there is none, or it dies meanwhile.
         """
-        ready = [worker for worker in self.workers if worker.state is State.READY]
+        ready = [worker for worker in self.dock.workers if worker.state is State.READY]
         if not ready:
             raise ExecutorUnavailable("no worker is ready")
         return await min(ready, key=lambda worker: len(worker.open)).promote(members)
 
     async def run(self) -> None:
-        """Keep one standby connection as long as the sidecar lives. Runs until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            if self._was_turned_away:
-                self._was_turned_away = False
-                await asyncio.sleep(TURNED_AWAY_S)
-            self._standby_gone.clear()
-            link = WorkerLink(self)
-            self._standby = link
-            try:
-                await loop.create_unix_connection(lambda link=link: link, self._path)  # type: ignore[misc]
-            except OSError:
-                self._standby = None
-                await asyncio.sleep(RETRY_S)
-                continue
-            if self._standby is link:
-                await self._standby_gone.wait()
+        """Keep a standby connection to the root whose workers take jobs. Runs until cancelled."""
+        await self.dock.run()
 
     def close(self) -> None:
         """Close every connection; jobs still open come back as orphans."""
         self.is_closing = True
-        for worker in [*self.workers, *filter(None, [self._standby])]:
-            worker.close("the orchestrator is stopping")
+        for dock in self._docks:
+            dock.close("the orchestrator is stopping")
 
     def beat(self) -> None:
         """Pass a heartbeat on to every worker."""
@@ -179,22 +155,14 @@ class Fleet:
             self._left.clear()
             await self._left.wait()
 
-    # Listener
+    # dock.Owner
 
     def greeted(self, worker: WorkerLink) -> None:
-        """Listener."""
-        self._promote_standby(worker)
+        """Owner."""
         self.workers.append(worker)
-        if worker.hello.get("solo"):
-            worker.role = self._wanted.popleft() if self._wanted else Role.SPARE
-        self._root = int(worker.hello.get("ppid") or 0)
-        if not self.first_hello.done():
-            self.first_hello.set_result(worker.hello)
-        if self._welcome is not None:
-            worker.welcome(*self._welcome)
 
     def ready(self, worker: WorkerLink) -> None:
-        """Listener."""
+        """Owner."""
         log.debug("Worker %d: %s, credit %d", worker.pid, worker.state.value, worker.credit)
         self.served.set()
         if worker.role is Role.SPARE and self.with_role(Role.SPARE) is not worker:
@@ -204,15 +172,13 @@ class Fleet:
         self.on_room()
 
     def finished(self, worker: WorkerLink, ended: list[tuple[Job, Outcome]]) -> None:
-        """Listener."""
+        """Owner."""
         self.on_finished(ended)
         if worker.is_solo:
             self.on_solo([job for job, outcome in ended if outcome.status not in _UNFINISHED])
 
     def lost(self, worker: WorkerLink, orphans: list[Job], reason: str) -> None:
-        """Listener."""
-        self._was_turned_away |= not worker.credit
-        self._promote_standby(worker)
+        """Owner."""
         if worker in self.workers:
             self.workers.remove(worker)
             self._left.set()
@@ -232,8 +198,3 @@ class Fleet:
         if orphans:
             self.on_orphans(orphans)
         self.on_room()
-
-    def _promote_standby(self, worker: WorkerLink) -> None:
-        if self._standby is worker:
-            self._standby = None
-            self._standby_gone.set()
