@@ -7,6 +7,27 @@ require_relative "../../examples/demo/journal"
 
 JOURNAL = Demo::Journal.new(ENV.fetch("TEST_JOURNAL"))
 
+# A clock that is wrong by so many seconds.
+if (offset = ENV["TEST_CLOCK_OFFSET"]&.to_i)
+	UNITS = {float_second: 1.0, second: 1, millisecond: 1000, float_millisecond: 1000.0, microsecond: 10**6, nanosecond: 10**9}.freeze
+
+	Process.singleton_class.prepend(Module.new do
+		define_method(:clock_gettime) do |id, unit = :float_second|
+			id == Process::CLOCK_REALTIME ? super(id, unit) + offset * UNITS.fetch(unit) : super(id, unit)
+		end
+	end)
+	Time.singleton_class.prepend(Module.new do
+		define_method(:now) { |**options| super(**options) + offset }
+	end)
+end
+
+# While that file is there, no process can be made.
+if (switch = ENV["TEST_NO_FORK"])
+	Process.singleton_class.prepend(Module.new do
+		define_method(:fork) { |&block| File.exist?(switch) ? raise(Errno::EAGAIN, "fork(2)") : super(&block) }
+	end)
+end
+
 # "bad", the seconds that it takes, or a file that makes it bad.
 case boot = ENV.fetch("TEST_BOOT", "0")
 when /\A\d+\z/ then sleep(Integer(boot))
@@ -80,6 +101,17 @@ class BusyJob
 			stop = Process.clock_gettime(Process::CLOCK_MONOTONIC) + seconds
 			nil while Process.clock_gettime(Process::CLOCK_MONOTONIC) < stop
 		end
+	end
+end
+
+# Keeps so many megabytes for good.
+class GrowJob
+	include Sidekiq::Job
+
+	KEPT = []
+
+	def perform(megabytes)
+		JOURNAL.record(jid, self.class) { KEPT << "x" * (megabytes * 1_000_000) }
 	end
 end
 

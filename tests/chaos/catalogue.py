@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import neighbours, scenarios
+from . import machine, neighbours, scenarios
 from .registry import SCENARIOS, Scenario
 
-__all__ = ["SCENARIOS", "Scenario", "neighbours", "scenarios"]
+__all__ = ["SCENARIOS", "Scenario", "machine", "neighbours", "scenarios"]

@@ -115,12 +115,20 @@ class Stand:
         """Jobs with these jids; the caller keeps the books."""
         self._lpush([_payload(jid, job_class, args, {}) for jid in jids])
 
-    def schedule_many(self, count: int, job_class: str, *args: object) -> None:
+    def schedule_many(
+        self, count: int, job_class: str, *args: object, key: str = "schedule"
+    ) -> None:
         """Jobs that are due since the epoch."""
         jids = [self._jid() for _ in range(count)]
         for first in range(0, count, 5000):
             part = jids[first : first + 5000]
-            self.client.zadd("schedule", {_payload(j, job_class, args, {}): 1.0 for j in part})
+            self.client.zadd(key, {_payload(j, job_class, args, {}): 1.0 for j in part})
+
+    def schedule(self, count: int, in_s: float) -> set[str]:
+        """Quick jobs that are due so many seconds from now; returns their jids."""
+        jids, at = [self._jid() for _ in range(count)], time.time() + in_s
+        self.client.zadd("schedule", {_payload(jid, "QuickJob", (), {}): at for jid in jids})
+        return set(jids)
 
     def _jid(self) -> str:
         self.pushed.append(f"{self._count:024x}")
@@ -181,6 +189,10 @@ class Stand:
     def runs(self) -> list[Run]:
         """What the jobs themselves say."""
         return find_runs(read_journal(self.journal)) if self.journal.exists() else []
+
+    def done(self) -> set[str]:
+        """Jids of the jobs that ended well."""
+        return {run.jid for run in self.runs() if run.outcome == "done"}
 
     def findings(self) -> Findings:
         """The verdict; for when everything has stopped."""
