@@ -47,17 +47,20 @@ class Push:
 
 
 def needs_client(member: bytes) -> bool:
-    """True when only the app's client can tell: the job asks for another time (`at`), or holds a
-    comment, which Ruby's JSON takes and ours does not.
+    """True when only the app's client can tell: the job asks for another time (`at`), has no class
+    or arguments that the client would take, or holds a comment, which Ruby's JSON takes and ours
+    does not.
 
     Raises PayloadError when the member is no JSON object.
     """
     try:
-        return scan(member, ("at",))[0] is not None
+        at, job_class, args = scan(member, ("at", "class", "args"))
     except PayloadError as error:
         if member[error.offset : error.offset + 1] == b"/":
             return True
         raise
+    has_form = (job_class or b"").startswith(b'"') and (args or b"").startswith(b"[")
+    return at is not None or not has_form
 
 
 def promoted(member: bytes, *, now: float, uses_ms: bool) -> Push:

@@ -69,9 +69,17 @@ def test_what_is_no_object_is_an_error(member: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("member", "expected"),
-    [(b'{"at":1.5}', True), (b'{"at":null}', True), (b'{"args":[{"at":1}]}', False)],
+    [
+        (b'{"class":"A","args":[{"at":1}]}', False),
+        (b'{"class":"A","args":[],"at":1.5}', True),
+        (b'{"class":"A","args":[],"at":null}', True),
+        (b'{"class":"A"}', True),
+        (b'{"class":"A","args":null}', True),
+        (b'{"args":[]}', True),
+        (b'{"class":5,"args":[]}', True),
+    ],
 )
-def test_a_job_that_names_another_time_is_for_the_client(member: bytes, expected: bool) -> None:
+def test_what_is_no_ordinary_job_is_for_the_client(member: bytes, expected: bool) -> None:
     assert needs_client(member) is expected
 
 
