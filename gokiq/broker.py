@@ -26,8 +26,11 @@ from gokiq.core import (
 )
 from gokiq.crashes import WINDOW_S, Record
 from gokiq.errors import ReplyError
+from gokiq.log import get_logger
 from gokiq.promotion import Fate, Push
 from gokiq.redis_link import Arg, RedisLink
+
+log = get_logger("broker")
 
 #: Hash identity -> JSON of every owner that may hold claims.
 OWNERS = "gokiq:owners"
@@ -282,6 +285,14 @@ class Broker:
             await self._renew(self.link, keys, (int(LEASE_S * 1000), self.identity, document)) == 1
         )
 
+    def reloaded(self, queues: Sequence[str], *, dead_max_jobs: int, dead_timeout_s: int) -> None:
+        """New settings; `queues` begins with those known before. Renew before the first claim from
+        a new one, so that peers would find it.
+        """
+        self._queues = list(queues)
+        self._dead_max = dead_max_jobs
+        self._dead_timeout_s = dead_timeout_s
+
     async def resign(self) -> None:
         """Leave the register, unless claims are still there for a peer to adopt."""
         left = await self.link.pipeline(
@@ -374,7 +385,11 @@ class Broker:
         there.
         """
         argv: list[Arg] = [part for move in moves for part in move.argv()]
-        return int(await self._promote(self.link, (key, "queues", "dead", "schedule"), argv))
+        keys = (key, "queues", "dead", "schedule")
+        moved, problem = await self._promote(self.link, keys, argv)
+        if problem:
+            log.error("Due jobs of %s stay there for now: %s", key, _str(problem))
+        return int(moved)
 
 
 def _str(value: bytes | str) -> str:

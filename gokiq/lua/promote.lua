@@ -7,28 +7,39 @@
 --         schedule  where = score    the payload is scheduled
 --         dead      where = score    the member itself is kept, unchanged
 --         drop
--- Reply the number of members moved
+-- Reply {members moved, error text or ''}
 --
 -- What is written comes before what is removed: a write that Redis refuses (memory full) ends the script, and nothing is lost.
+-- A queue that is no list holds up its own jobs alone: they stay, and are due again in a minute.
 
-local moved = 0
+local moved, problem = 0, ''
+local later = tonumber(redis.call('TIME')[1]) + 60
+
+local function put(verb, where, member, payload)
+  if verb == 'enqueue' then
+    local answer = redis.pcall('LPUSH', 'queue:' .. where, payload)
+    if type(answer) == 'table' and answer.err then return answer.err end
+    redis.call('SADD', KEYS[2], where)
+  elseif verb == 'schedule' then
+    redis.call('ZADD', KEYS[4], where, payload)
+  elseif verb == 'dead' then
+    redis.call('ZADD', KEYS[3], where, member)
+  end
+end
+
 for i = 1, #ARGV, 4 do
   local member, verb, where, payload = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   if redis.call('ZSCORE', KEYS[1], member) then
-    local stays = false
-    if verb == 'enqueue' then
-      redis.call('SADD', KEYS[2], where)
-      redis.call('LPUSH', 'queue:' .. where, payload)
-    elseif verb == 'schedule' then
-      redis.call('ZADD', KEYS[4], where, payload)
-      stays = KEYS[1] == KEYS[4] and payload == member
-    elseif verb == 'dead' then
-      redis.call('ZADD', KEYS[3], where, member)
-    end
-    if not stays then
+    local err = put(verb, where, member, payload)
+    if err and not string.find(err, 'WRONGTYPE') then
+      return redis.error_reply(err)
+    elseif err then
+      problem = 'queue:' .. where .. ': ' .. err
+      redis.call('ZADD', KEYS[1], later, member)
+    elseif not (verb == 'schedule' and KEYS[1] == KEYS[4] and payload == member) then
       redis.call('ZREM', KEYS[1], member)
     end
-    moved = moved + 1
+    if not err then moved = moved + 1 end
   end
 end
-return moved
+return { moved, problem }

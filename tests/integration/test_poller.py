@@ -90,6 +90,22 @@ def test_what_is_no_job_is_kept_in_the_dead_set_and_its_neighbours_move(
     assert all(abs(score - client.time()[0]) < 5 for _, score in client.zscan_iter("dead"))
 
 
+def test_a_queue_that_is_no_list_holds_up_its_own_jobs_alone(
+    play: Play, client: redis.Redis
+) -> None:
+    client.set("queue:q", "what is this?")
+    other = job("other").replace(b'"queue":"q"', b'"queue":"r"')
+    client.zadd("retry", {job("stuck"): 1.0, other: 2.0})
+    client.zadd("schedule", {other + b" ": 1.0})
+
+    assert play() == 2
+
+    assert client.llen("queue:r") == 2
+    [(kept, score)] = client.zrange("retry", 0, -1, withscores=True)
+    assert kept == job("stuck")
+    assert 50 < score - client.time()[0] <= 61
+
+
 def test_a_stock_app_is_asked_only_about_jobs_that_name_a_time(
     play: Play, client: redis.Redis
 ) -> None:
