@@ -94,6 +94,8 @@ class Timeouts:
         # Until its end is seen: not again.
         worker.greeted_at = time.monotonic()
         self._monitor.vitals.pop(worker.pid, None)
+        if worker.pid <= 0:
+            return  # it has not said who it is, and 0 would be ourselves
         try:
             os.kill(worker.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError) as error:
