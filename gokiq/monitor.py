@@ -19,8 +19,8 @@ log = get_logger("monitor")
 _MAX_DATAGRAM_BYTES = 8192
 #: What a datagram that is none of ours may lead to.
 _UNREADABLE = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
-#: Endings of workers that nobody has asked about are kept up to this many.
-_MOST_ENDINGS = 100
+#: Endings and failures that nobody has asked about are kept up to this many.
+_MOST_UNASKED = 100
 
 
 @dataclass(slots=True)
@@ -43,7 +43,8 @@ class Monitor:
 
     path: str
     vitals: dict[int, Vitals] = field(default_factory=dict)
-    boot_failure: dict[str, Any] | None = None
+    #: What kept a root, or the first workers of one, from coming up, by the root's pid.
+    boot_failures: dict[int, dict[str, Any]] = field(default_factory=dict)
     _endings: dict[int, tuple[int | None, int | None]] = field(default_factory=dict)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     on_stall: Callable[[int, dict[str, Any], float], None] = lambda pid, stalled, lag_ms: None
@@ -109,13 +110,12 @@ class Monitor:
         if event == "beat":
             self._beat(message)
         elif event == "boot_failed":
-            self.boot_failure = message
+            pid = int(message.get("root") or message.get("pid") or 0)
+            _bounded(self.boot_failures)[pid] = message
         elif event == "exited":
-            while len(self._endings) >= _MOST_ENDINGS:
-                self._endings.pop(next(iter(self._endings)))
             pid = int(message.get("pid") or 0)
             ending = (message.get("signal"), message.get("status"))
-            self._endings[pid] = ending
+            _bounded(self._endings)[pid] = ending
             if any(ending):
                 log.info("Worker process %d ended with signal %s, status %s", pid, *ending)
             self._news.set()
@@ -138,3 +138,9 @@ class Monitor:
         )
         if stalled:
             self.on_stall(pid, stalled, lag_ms)
+
+
+def _bounded(unasked: dict[int, Any]) -> dict[int, Any]:
+    while len(unasked) >= _MOST_UNASKED:
+        unasked.pop(next(iter(unasked)))
+    return unasked

@@ -93,7 +93,7 @@ class Supervisor:
             if self._is_stopping:
                 await asyncio.Event().wait()
             self._monitor.drain()
-            failure = self._failure(status)
+            failure = self._failure(self._process.pid, status)
             if not self.has_served:
                 self._first_exit.set_result(failure)
                 await asyncio.Event().wait()
@@ -111,12 +111,12 @@ class Supervisor:
             if self._is_stopping:
                 await asyncio.Event().wait()
             self.restarts += 1
-            self._monitor.boot_failure = None
             try:
                 await self.start()
             except BootError as error:
                 failure, attempt = error, attempt + 1
             else:
+                self._end_if_stopping()
                 return attempt
 
     def terminate(self) -> None:
@@ -124,7 +124,10 @@ class Supervisor:
         if self._is_stopping:
             return
         self._is_stopping = True
-        if self._process is not None and self._process.returncode is None:
+        self._end_if_stopping()
+
+    def _end_if_stopping(self) -> None:
+        if self._is_stopping and self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.terminate()
 
@@ -145,8 +148,8 @@ class Supervisor:
         if process.returncode is None:
             await process.wait()
 
-    def _failure(self, status: int) -> BootError:
-        told = self._monitor.boot_failure
+    def _failure(self, pid: int, status: int) -> BootError:
+        told = self._monitor.boot_failures.pop(pid, None)
         if told:
             where = f" ({told['at']})" if told.get("at") else ""
             hint = f"; {told['hint']}" if told.get("hint") else ""
@@ -166,6 +169,8 @@ class Supervisor:
         environment |= {
             "GOKIQ_SOCKET": self._socket_path,
             "GOKIQ_MONITOR": self._monitor.path,
+            # One for all roots: while two of them are there, there is still one leader.
+            "GOKIQ_LEADER": str(Path(self._monitor.path).with_name("leader")),
             "GOKIQ_SIDEKIQ_ARGS": json.dumps(config.sidekiq_args),
             "GOKIQ_WORKERS": str(config.workers),
             "GOKIQ_LANE": config.lane,
@@ -189,6 +194,7 @@ class Attached:
     """A sidecar that somebody else started (`--sidecar`): we connect and never start or end it."""
 
     pid = 0
+    restarts = 0
     has_served = False
 
     async def start(self) -> None:

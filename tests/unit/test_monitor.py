@@ -18,7 +18,7 @@ def test_what_is_no_message_is_passed_over(data: bytes) -> None:
 
     monitor._handle(data)
 
-    assert (monitor.vitals, monitor.boot_failure) == ({}, None)
+    assert (monitor.vitals, monitor.boot_failures) == ({}, {})
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)

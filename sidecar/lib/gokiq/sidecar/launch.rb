@@ -17,6 +17,9 @@ module Gokiq
 			# Seconds that a container waits beyond its workers' own time before it kills them.
 			MARGIN_S = 4.0
 
+			# What the orchestrator keeps in its folder for `gokiq-fast reload`.
+			RUN_FILE = "run.json"
+
 			# @parameter env [Hash] Of the process.
 			def initialize(env = ENV)
 				@env = env
@@ -82,8 +85,9 @@ module Gokiq
 			def clear_away
 				paths = @env.values_at("GOKIQ_SOCKET", "GOKIQ_MONITOR").compact
 				paths.each { |path| File.unlink(path) if File.socket?(path) }
-				FileUtils.rm_f("#{paths.first}.leader")
-				Dir.rmdir(File.dirname(paths.first))
+				folder = File.dirname(paths.first)
+				FileUtils.rm_f([Settings.new(@env).leader_path, File.join(folder, RUN_FILE)])
+				Dir.rmdir(folder)
 			rescue SystemCallError
 				# Somebody else's, or not empty.
 			end

@@ -21,6 +21,7 @@ module Gokiq
 			def initialize(env = ENV)
 				@socket_path = path(env, "GOKIQ_SOCKET") or raise BootError.new("GOKIQ_SOCKET is not set", hint: "set GOKIQ_SOCKET to the path of the socket to bind")
 				@monitor_path = path(env, "GOKIQ_MONITOR")
+				@leader_path = presence(env["GOKIQ_LEADER"]) || "#{@socket_path}.leader"
 				@arguments = arguments_from(env["GOKIQ_SIDEKIQ_ARGS"])
 				@workers = number(env, "GOKIQ_WORKERS") || 1
 				@slots = number(env, "GOKIQ_SLOTS")
@@ -38,6 +39,9 @@ module Gokiq
 
 			# @attribute [String | Nil] Where to send datagrams.
 			attr :monitor_path
+
+			# @attribute [String] What the workers of all roots lock to agree on one of them.
+			attr :leader_path
 
 			# @attribute [Array(String)] For Sidekiq's command line.
 			attr :arguments
@@ -68,11 +72,6 @@ module Gokiq
 
 			# @attribute [Integer | Nil] The orchestrator's process, if the root is to end with it.
 			attr :parent_pid
-
-			# @returns [String] What the workers lock to agree on one of them.
-			def leader_path
-				"#{@socket_path}.leader"
-			end
 
 			# @returns [Boolean] Whether Sidekiq was asked to be verbose.
 			def verbose?

@@ -156,7 +156,7 @@ module Gokiq
 			def start_up
 				yield
 			rescue Exception => error
-				@monitor.call("boot_failed", **Failure.new(error, "a startup handler: ", roots: @application.folders).to_h)
+				@monitor.call("boot_failed", root: Process.ppid, **Failure.new(error, "a startup handler: ", roots: @application.folders).to_h)
 				$stdout.flush
 				exit!(Failure::STATUS)
 			end
