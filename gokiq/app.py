@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gokiq.errors import ProtocolError
@@ -74,7 +74,9 @@ class Capsule:
 
 @dataclass(frozen=True, slots=True)
 class AppInfo:
-    """The app as its first worker described it."""
+    """The app as its first worker described it. `routes` are those of the capsules, and after a
+    reload also those that no capsule has any more: claims name them by index.
+    """
 
     versions: dict[str, str | None]
     environment: str
@@ -116,7 +118,29 @@ class AppInfo:
     @property
     def queue_names(self) -> tuple[str, ...]:
         """Every queue of every capsule once, in order."""
-        return tuple(dict.fromkeys(route.queue for route in self.routes))
+        return tuple(dict.fromkeys(queue for c in self.capsules for queue, _ in c.queues))
+
+    @property
+    def live_routes(self) -> frozenset[int]:
+        """Indexes of the routes that a capsule has."""
+        live = {Route(c.name, queue) for c in self.capsules for queue, _ in c.queues}
+        return frozenset(i for i, route in enumerate(self.routes) if route in live)
+
+    def wire_routes(self) -> list[dict[str, str]]:
+        """The routes for WELCOME. One that no capsule has keeps its place, under the name of a
+        capsule that is there: no job will be sent by it.
+        """
+        names = {c.name for c in self.capsules}
+        first = self.capsules[0].name
+        return [
+            {"capsule": r.capsule if r.capsule in names else first, "queue": r.queue}
+            for r in self.routes
+        ]
+
+    def following(self, former: AppInfo) -> AppInfo:
+        """The same app with the routes of `former` at their old indexes, new ones behind them."""
+        new = [route for route in self.routes if route not in former.routes]
+        return replace(self, routes=(*former.routes, *new))
 
 
 def parse_hello(body: bytes) -> dict[str, Any]:

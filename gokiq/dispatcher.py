@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Set
 
-from gokiq.app import AppInfo
+from gokiq.app import AppInfo, Route
 from gokiq.broker import Broker, Settlement, Taken, Wish
 from gokiq.core import DEAD, DISCARDED, INTERNAL, MAX_BODY_BYTES, REFUSED, Job, Outcome, backoff_s
 from gokiq.errors import ConnectionLost, ReplyError
@@ -40,14 +40,11 @@ class Dispatcher:
         self._valve = valve
         self._fleet = fleet
         self._rng = rng
-        self._queue_of = [route.queue for route in app.routes]
-        self._capsule_of = [route.capsule for route in app.routes]
-        self._orders = _orders(app, rng)
+        self._route(app)
         self._pending = Settlement()
         self._unsent: deque[Job] = deque()
         self._held: dict[int, Job] = {}
         self._wake = asyncio.Event()
-        self._hungry = dict.fromkeys(self._orders, True)
         self._must_reconcile = False
         self._pause_until = 0.0
         self._settle_from = 0.0
@@ -71,8 +68,26 @@ class Dispatcher:
         for capsule in self._hungry:
             self._hungry[capsule] = True
         self._wake.set()
+    def _route(self, app: AppInfo) -> None:
+        self._queue_of = [route.queue for route in app.routes]
+        self._capsule_of = [route.capsule for route in app.routes]
+        self._stray_routes = set(range(len(app.routes))) - app.live_routes
+        self._orders = _orders(app, self._rng)
+        self._hungry = dict.fromkeys(self._orders, True)
+
 
     def quiet(self) -> None:
+    def reloaded(self, app: AppInfo) -> None:
+        """Claim by the capsules of this app from now on; its routes begin with those known before.
+        Jobs of a queue that it does not read are settled, and go back if they were not sent.
+        """
+        self._route(app)
+        self._valve.resize({c.name: c.concurrency for c in app.capsules})
+        unsent = list(self._unsent)
+        self._unsent.clear()
+        self._send(unsent)
+        self.poke()
+
         """Claim nothing from now on; outcomes are settled as before."""
         self._is_quiet = True
         self.starving.clear()
@@ -251,14 +266,14 @@ class Dispatcher:
         """
         if self._is_quiet or time.monotonic() < self._pause_until:
             return [], []
-        coming = dict.fromkeys(self._orders, 0)
+        coming: Counter[str] = Counter()
         for route, count in ended.items():
             coming[self._capsule_of[route]] += count
         room = self._fleet.room - len(self._unsent)
         wishes: list[Wish] = []
         capsules: list[str] = []
         for capsule, order in self._orders.items():
-            want = min(room, self._valve.free(capsule) + coming[capsule])
+            want = min(room, self._valve.free(capsule, coming[capsule]))
             if want > 0 and self._hungry[capsule]:
                 wishes.append((want, order.plan(want)))
                 capsules.append(capsule)
@@ -315,7 +330,8 @@ class Dispatcher:
         for capsule, (want, _) in zip(capsules, wishes, strict=True):
             if found[capsule]:
                 self._valve.take(capsule, found[capsule])
-            self._hungry[capsule] = found[capsule] >= want
+            if capsule in self._orders:  # it may have gone since
+                self._hungry[capsule] = found[capsule] >= want
         if jobs:
             self._admit(jobs)
 
@@ -323,7 +339,7 @@ class Dispatcher:
         self._send(self.screen([job for job in jobs if not self._is_giant(job)]))
 
     def _send(self, jobs: Iterable[Job]) -> None:
-        self._unsent.extend(jobs)
+        self._unsent.extend(self._without_strays(jobs) if self._stray_routes else jobs)
         if self._is_draining:
             self._give_back_unsent()
         elif self._unsent and self._fleet.room > 0:
@@ -358,6 +374,12 @@ class Dispatcher:
             try:
                 await self._reconcile()
             except (ConnectionLost, ReplyError) as again:
+    def _without_strays(self, jobs: Iterable[Job]) -> list[Job]:
+        """Jobs of queues that the app no longer reads are for others."""
+        jobs = list(jobs)
+        self.give_back(job for job in jobs if job.route in self._stray_routes)
+        return [job for job in jobs if job.route not in self._stray_routes]
+
                 log.debug("Redis is still away: %s", again)
         log.info("Redis is back after %.1f s", time.monotonic() - began)
         self.poke()
@@ -410,9 +432,8 @@ def _report(job: Job, outcome: Outcome) -> None:
 
 def _orders(app: AppInfo, rng: random.Random) -> dict[str, QueueOrder]:
     orders: dict[str, QueueOrder] = {}
-    first = 0
+    index = {route: i for i, route in enumerate(app.routes)}
     for capsule in app.capsules:
-        weighted = [(first + i, weight) for i, (_, weight) in enumerate(capsule.queues)]
+        weighted = [(index[Route(capsule.name, name)], weight) for name, weight in capsule.queues]
         orders[capsule.name] = QueueOrder(weighted, capsule.mode, rng)
-        first += len(capsule.queues)
     return orders

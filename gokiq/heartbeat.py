@@ -52,10 +52,9 @@ class Heartbeat:
     def __init__(self, broker: Broker, app: AppInfo, identity: Identity, sources: Sources) -> None:
         self._link = broker.link
         self._key = identity.name
-        self._app = app
+        self._identity = identity
         self._sources = sources
-        self._info = _info(app, identity)
-        self._concurrency = sum(c.concurrency for c in app.capsules)
+        self._describe(app)
         self._rtts: deque[int] = deque(maxlen=5)
         self._now = asyncio.Event()
 
@@ -65,6 +64,16 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Runs until cancelled."""
+    def reloaded(self, app: AppInfo) -> None:
+        """The record is of this app from now on."""
+        self._describe(app)
+        self.beat_soon()
+
+    def _describe(self, app: AppInfo) -> None:
+        self._app = app
+        self._info = _info(app, self._identity)
+        self._concurrency = sum(c.concurrency for c in app.capsules)
+
         while True:
             self._now.clear()
             try:

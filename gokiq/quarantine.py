@@ -78,6 +78,10 @@ class Quarantine:
 
     # what others tell us
 
+    def reloaded(self, app: AppInfo) -> None:
+        """Dead jobs are written for this app from now on."""
+        self._app = app
+
     def crashed(self, worker: WorkerLink, jobs: list[Job]) -> None:
         """A worker died with these jobs."""
         self._dispatcher.hold(jobs)

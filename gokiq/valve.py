@@ -26,9 +26,14 @@ class Valve:
         """Slots in use, over all capsules."""
         return sum(self._taken.values())
 
-    def free(self, capsule: str) -> int:
-        """Slots of this capsule that may be taken now; never below 0."""
-        return max(0, self._limits[capsule] - self._taken[capsule])
+    def free(self, capsule: str, coming: int = 0) -> int:
+        """Slots of this capsule that may be taken once `coming` are released; never below 0."""
+        return max(0, self._limits[capsule] - self._taken[capsule] + coming)
+
+    def resize(self, limits: Mapping[str, int]) -> None:
+        """New limits. A capsule that is not named has none: what it has taken is still released."""
+        self._taken = dict.fromkeys(limits, 0) | self._taken
+        self._limits = dict.fromkeys(self._taken, 0) | dict(limits)
 
     def take(self, capsule: str, slots: int) -> None:
         """Take `slots` for jobs that are about to be, or were, claimed.
