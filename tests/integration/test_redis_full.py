@@ -1,5 +1,5 @@
-"""A Redis that is full (`maxmemory`, `noeviction`): who lives keeps its lease, and nobody adopts from
-the living.
+"""A Redis that is full (`maxmemory`, `noeviction`): who lives keeps its lease, and nobody adopts
+from the living.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from devtools.redis_server import RedisServer
 from gokiq import reaper
 from gokiq.app import RedisAddress
 from gokiq.broker import OWNERS, Broker, Settlement, claims_key, lease_key
-from gokiq.errors import ReplyError
 from gokiq.identity import new_identity
 from gokiq.reaper import Reaper
 from gokiq.redis_link import RedisLink

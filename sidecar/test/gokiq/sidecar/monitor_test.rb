@@ -8,7 +8,7 @@ require "tmpdir"
 require "gokiq/sidecar/monitor"
 
 # News for an orchestrator that does not read them now.
-class MonitorReviewTest < Minitest::Test
+class MonitorTest < Minitest::Test
 	def test_a_full_queue_holds_nobody_up
 		Dir.mktmpdir do |folder|
 			path = File.join(folder, "monitor")

@@ -5,7 +5,7 @@ require "support/inline"
 require "support/inline_jobs"
 
 # Tasks that a job has started, when the job is made to end.
-class ChildrenReviewTest < Minitest::Test
+class ChildrenTest < Minitest::Test
 	include Inline
 
 	def cut(body)

@@ -4,7 +4,7 @@ require "minitest/autorun"
 require "support/with_root"
 
 # A worker that is told to leave twice.
-class DrainReviewTest < Minitest::Test
+class DrainTest < Minitest::Test
 	include WithRoot
 
 	def test_a_shorter_time_counts

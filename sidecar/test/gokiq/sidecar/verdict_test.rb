@@ -5,7 +5,7 @@ require "support/inline"
 require "support/inline_jobs"
 
 # What a verdict leaves behind in the slot where it was pronounced.
-class VerdictReviewTest < Minitest::Test
+class VerdictTest < Minitest::Test
 	include Inline
 
 	# Lets no error through.

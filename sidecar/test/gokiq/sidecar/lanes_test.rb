@@ -6,7 +6,7 @@ require "support/inline_jobs"
 require "support/with_root"
 
 # Jobs that end otherwise than by returning or raising.
-class LanesReviewTest < Minitest::Test
+class LanesTest < Minitest::Test
 	include Inline
 
 	def call(index)
@@ -39,7 +39,7 @@ class LanesReviewTest < Minitest::Test
 end
 
 # The end of the orchestrator when a job does not stop.
-class LostReviewTest < Minitest::Test
+class LostTest < Minitest::Test
 	include WithRoot
 
 	def test_handlers_do_not_prolong_a_job_that_does_not_stop
