@@ -61,13 +61,6 @@ class Dispatcher:
         #: Sees newly claimed jobs before they are sent; keeps those that must not run now.
         self.screen: Callable[[list[Job]], list[Job]] = lambda jobs: jobs
 
-    # what others tell us
-
-    def poke(self) -> None:
-        """There may be jobs in the queues; look."""
-        for capsule in self._hungry:
-            self._hungry[capsule] = True
-        self._wake.set()
     def _route(self, app: AppInfo) -> None:
         self._queue_of = [route.queue for route in app.routes]
         self._capsule_of = [route.capsule for route in app.routes]
@@ -75,8 +68,8 @@ class Dispatcher:
         self._orders = _orders(app, self._rng)
         self._hungry = dict.fromkeys(self._orders, True)
 
+    # what others tell us
 
-    def quiet(self) -> None:
     def reloaded(self, app: AppInfo) -> None:
         """Claim by the capsules of this app from now on; its routes begin with those known before.
         Jobs of a queue that it does not read are settled, and go back if they were not sent.
@@ -88,6 +81,13 @@ class Dispatcher:
         self._send(unsent)
         self.poke()
 
+    def poke(self) -> None:
+        """There may be jobs in the queues; look."""
+        for capsule in self._hungry:
+            self._hungry[capsule] = True
+        self._wake.set()
+
+    def quiet(self) -> None:
         """Claim nothing from now on; outcomes are settled as before."""
         self._is_quiet = True
         self.starving.clear()
@@ -345,6 +345,12 @@ class Dispatcher:
         elif self._unsent and self._fleet.room > 0:
             self._unsent = deque(self._fleet.assign(list(self._unsent)))
 
+    def _without_strays(self, jobs: Iterable[Job]) -> list[Job]:
+        """Jobs of queues that the app no longer reads are for others."""
+        jobs = list(jobs)
+        self.give_back(job for job in jobs if job.route in self._stray_routes)
+        return [job for job in jobs if job.route not in self._stray_routes]
+
     def _is_giant(self, job: Job) -> bool:
         """A payload that no frame can carry goes to the dead set as it is, uncounted."""
         if len(job.payload) <= MAX_PAYLOAD_BYTES:
@@ -374,12 +380,6 @@ class Dispatcher:
             try:
                 await self._reconcile()
             except (ConnectionLost, ReplyError) as again:
-    def _without_strays(self, jobs: Iterable[Job]) -> list[Job]:
-        """Jobs of queues that the app no longer reads are for others."""
-        jobs = list(jobs)
-        self.give_back(job for job in jobs if job.route in self._stray_routes)
-        return [job for job in jobs if job.route not in self._stray_routes]
-
                 log.debug("Redis is still away: %s", again)
         log.info("Redis is back after %.1f s", time.monotonic() - began)
         self.poke()

@@ -62,8 +62,6 @@ class Heartbeat:
         """Something that operators wait for has changed: beat now, not in ten seconds."""
         self._now.set()
 
-    async def run(self) -> None:
-        """Runs until cancelled."""
     def reloaded(self, app: AppInfo) -> None:
         """The record is of this app from now on."""
         self._describe(app)
@@ -74,6 +72,8 @@ class Heartbeat:
         self._info = _info(app, self._identity)
         self._concurrency = sum(c.concurrency for c in app.capsules)
 
+    async def run(self) -> None:
+        """Runs until cancelled."""
         while True:
             self._now.clear()
             try:
