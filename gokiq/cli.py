@@ -95,6 +95,11 @@ def parser() -> argparse.ArgumentParser:
         "--max-jobs", metavar="NUM", help="replace a worker that has run so many jobs"
     )
     ours.add_argument("--max-age", metavar="SEC", help="replace a worker that is so old")
+    ours.add_argument(
+        "--health",
+        metavar="ADDRESS",
+        help="answer /live, /ready and /metrics on HOST:PORT, PORT or unix:PATH (default: nowhere)",
+    )
     ours.add_argument("--ruby", metavar="PATH", help="Ruby to run the app with")
     ours.add_argument("--sidecar", metavar="unix:PATH", help="use a sidecar that runs already")
     return p

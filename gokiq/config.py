@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gokiq.errors import ConfigError
+from gokiq.health import Address, parse_address
 from gokiq.log import LEVELS
 
 #: Default shutdown timeout, seconds (Sidekiq's own).
@@ -38,6 +39,8 @@ class Config:
     max_rss_mb: int | None
     max_jobs: int | None
     max_age_s: float | None
+    #: Where probes are answered; None: nowhere.
+    health: Address | None
     ruby: str | None
     #: Socket of a sidecar that runs already; None: start one.
     sidecar: str | None
@@ -75,6 +78,7 @@ def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
         max_rss_mb=_count("--max-rss", arguments, environ, "GOKIQ_MAX_RSS"),
         max_jobs=_count("--max-jobs", arguments, environ, "GOKIQ_MAX_JOBS"),
         max_age_s=_seconds("--max-age", arguments, environ, "GOKIQ_MAX_AGE"),
+        health=_health(arguments.health, environ),
         sidecar=_sidecar(arguments.sidecar),
         ruby=arguments.ruby or environ.get("GOKIQ_RUBY") or None,
         app_directory=directory.resolve(),
@@ -145,6 +149,13 @@ def _sidecar(value: str | None) -> str | None:
     if path == value or not path:
         raise ConfigError(f"--sidecar {value}: must be unix:PATH, the socket of a running sidecar")
     return path
+
+
+def _health(flag: str | None, environ: Mapping[str, str]) -> Address | None:
+    if flag is not None:
+        return parse_address("--health", flag)
+    named = environ.get("GOKIQ_HEALTH")
+    return parse_address("GOKIQ_HEALTH", named) if named else None
 
 
 def _log_level(environ: Mapping[str, str]) -> str | None:

@@ -58,6 +58,13 @@ class Dispatcher:
         self.lease_lost = asyncio.Event()
         #: Outcomes that came too late: their claim had been adopted.
         self.dropped = 0
+        #: Jobs that ended, and those of them that failed, as Sidekiq counts.
+        self.processed = 0
+        self.failed = 0
+        #: Why Redis takes nothing from us now; empty while it does.
+        self.fault = ""
+        self._fault_since = 0.0
+        self._outage_s = 0.0
         #: Sees newly claimed jobs before they are sent; keeps those that must not run now.
         self.screen: Callable[[list[Job]], list[Job]] = lambda jobs: jobs
 
@@ -102,6 +109,10 @@ class Dispatcher:
         add = self._pending.add
         for job, outcome in ended:
             add(job.route, outcome)
+            counts = outcome.counts
+            self.processed += counts & 1
+            if counts > 1:
+                self.failed += 1
             if outcome.status == INTERNAL:
                 _report(job, outcome)
         self._wake.set()
@@ -143,6 +154,8 @@ class Dispatcher:
         self._held.pop(job.number, None)
         status = DISCARDED if payload is None else DEAD
         outcome = Outcome(job.number, status, counts=3, score=now, payload=payload or b"")
+        self.processed += 1
+        self.failed += 1
         self._pending.add(job.route, outcome)
         self._wake.set()
 
@@ -167,6 +180,17 @@ class Dispatcher:
         """Jobs claimed and not yet settled."""
         return self._valve.taken
 
+    @property
+    def waiting(self) -> int:
+        """Outcomes that wait for Redis; each has a claim, so the slots bound them."""
+        return self._pending.size
+
+    @property
+    def outage_s(self) -> float:
+        """How long there was a `fault`, over our life, seconds."""
+        since = time.monotonic() - self._fault_since if self.fault else 0.0
+        return self._outage_s + since
+
     def running(self) -> list[Job]:
         """Jobs out at the workers, in no order."""
         return [job for worker in self._fleet.workers for job in worker.open.values()]
@@ -187,6 +211,7 @@ class Dispatcher:
                     REFUSAL_PAUSE_S,
                     error,
                 )
+                self._note(str(error))
                 # The script may have come half-way: claims that it took, outcomes that it wrote.
                 self._must_reconcile = True
                 await asyncio.sleep(REFUSAL_PAUSE_S)
@@ -257,6 +282,10 @@ class Dispatcher:
             self._put_back(settlement)
             raise
         self._failures = 0
+        if taken.refusal:
+            self._note(taken.refusal)
+        elif wishes or settlement.special:  # releasing claims passes when memory is full, too
+            self._note("")
         self._release(settlement, ended, taken)
         self._receive(taken, wishes, capsules)
 
@@ -371,6 +400,7 @@ class Dispatcher:
     async def _outage(self, error: ConnectionLost) -> None:
         """Redis is gone: keep the outcomes, claim nothing, try with jitter, then reconcile."""
         log.error("%s; outcomes wait, fetching pauses", error)
+        self._note(str(error))
         began = time.monotonic()
         self._must_reconcile = True
         while self._must_reconcile:
@@ -392,6 +422,7 @@ class Dispatcher:
         """
         held = await self._broker.held_claims()
         self._must_reconcile = False
+        self._note("")
         self._forget_settled(held.keys())
         known = {job.number for job in self.running()} | {job.number for job in self._unsent}
         known |= self._pending.numbers() | self._held.keys()
@@ -413,6 +444,11 @@ class Dispatcher:
         queue = self._queue_of[route]
         same = [other for other, name in enumerate(self._queue_of) if name == queue]
         return max(same, key=lambda other: self._valve.free(self._capsule_of[other]))
+
+    def _note(self, fault: str) -> None:
+        if self.fault:
+            self._outage_s = self.outage_s
+        self.fault, self._fault_since = fault, time.monotonic()
 
     def _forget_settled(self, held: Set[int]) -> None:
         for route, count in self._pending.keep(held).items():

@@ -39,6 +39,8 @@ class Fleet:
         self.on_room: Callable[[], None] = lambda: None
         self.on_gone: Callable[[int], None] = lambda pid: None
         self.is_closing = False
+        #: Workers that died.
+        self.crashes = 0
         #: Set once a worker takes jobs.
         self.served = asyncio.Event()
         self._left = asyncio.Event()
@@ -182,6 +184,7 @@ class Fleet:
         if worker in self.workers:
             self.workers.remove(worker)
             self._left.set()
+            self.crashes += worker.has_died and not self.is_closing
             if worker.has_died and not self.is_closing and self.on_crash is not None:
                 self.on_crash(worker, orphans)
                 orphans = []

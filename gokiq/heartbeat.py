@@ -57,6 +57,8 @@ class Heartbeat:
         self._describe(app)
         self._rtts: deque[int] = deque(maxlen=5)
         self._now = asyncio.Event()
+        #: Why the last beat failed; empty when it did not.
+        self.fault = ""
 
     def beat_soon(self) -> None:
         """Something that operators wait for has changed: beat now, not in ten seconds."""
@@ -78,8 +80,11 @@ class Heartbeat:
             self._now.clear()
             try:
                 await self.beat()
+                self.fault = ""
             except (ConnectionLost, ReplyError) as error:
-                log.warning("Heartbeat failed: %s", error)
+                if not self.fault:
+                    log.warning("Heartbeat failed, trying again every second: %s", error)
+                self.fault = str(error)
                 await asyncio.sleep(1.0)
                 continue
             try:

@@ -88,7 +88,9 @@ class Poller:
                 moves = await self._moves(key, members, now)
                 if not moves:
                     break
-                moved_in_all += await self._broker.promote(key, moves)
+                moved = await self._broker.promote(key, moves)
+                moved_in_all += moved
+                self.promoted[key] += moved
                 self._on_promoted()
         return moved_in_all
 

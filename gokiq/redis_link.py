@@ -41,6 +41,9 @@ class RedisLink:
     """
 
     def __init__(self, address: RedisAddress, *, name: str) -> None:
+        #: What it carries.
+        self.name = name.removeprefix("gokiq-")
+        self._opened = 0
         self._pool = _pool(address, name)
         self._where = str(address)
         self._connection: AbstractConnection | None = None
@@ -96,6 +99,11 @@ class RedisLink:
         """True while a connection is there."""
         return self._connection is not None
 
+    @property
+    def reconnects(self) -> int:
+        """How often a connection was opened after the first."""
+        return max(0, self._opened - 1)
+
     async def close(self) -> None:
         """Close the connection; the next call opens a new one."""
         connection, self._connection = self._connection, None
@@ -107,6 +115,7 @@ class RedisLink:
             connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
             await connection.connect()  # type: ignore[no-untyped-call]
             self._connection = connection
+            self._opened += 1
         return self._connection
 
     async def _translated(self, error: Exception) -> Exception:

@@ -22,6 +22,7 @@ from gokiq.config import Config
 from gokiq.dispatcher import Dispatcher
 from gokiq.errors import BootError, ConnectionLost, GokiqError, ReplyError
 from gokiq.fleet import Fleet
+from gokiq.health import HealthServer
 from gokiq.heartbeat import Heartbeat, Sources
 from gokiq.identity import Identity, new_identity
 from gokiq.job import describe
@@ -33,8 +34,9 @@ from gokiq.procstat import rss_kb
 from gokiq.quarantine import Quarantine
 from gokiq.reaper import Reaper
 from gokiq.recycler import Limits, Recycler
-from gokiq.redis_info import check_server
+from gokiq.redis_info import RedisWatch, check_server
 from gokiq.redis_link import RedisLink
+from gokiq.status import Serving, Status
 from gokiq.supervisor import Attached, Supervisor
 from gokiq.timeouts import Timeouts
 from gokiq.valve import Valve
@@ -75,12 +77,24 @@ class Runner:
             )
         )
         self._links: list[RedisLink] = []
+        self._status = Status(
+            self._fleet,
+            self._monitor,
+            self._links,
+            root_restarts=lambda: self._supervisor.restarts,
+            is_quiet=lambda: self._is_quiet,
+            is_stopping=self._stop.is_set,
+        )
+        pages = self._status.pages()
+        self._health = HealthServer(config.health, pages) if config.health else None
 
     async def run(self) -> None:
         """Run until told to stop. Raises GokiqError when we cannot start."""
         self._trap_signals()
         try:
             self._monitor.open()
+            if self._health is not None:
+                await self._health.open()
             await self._supervisor.start()
             async with asyncio.TaskGroup() as helpers:
                 watch = helpers.create_task(self._supervisor.run())
@@ -94,6 +108,8 @@ class Runner:
                     await self._supervisor.stop(time.monotonic() + FAREWELL_S)
                     watch.cancel()
         finally:
+            if self._health is not None:
+                await self._health.close()
             for link in self._links:
                 await link.close()
             self._monitor.close()
@@ -154,6 +170,7 @@ class Runner:
         heartbeat = Heartbeat(broker, app, self._identity, sources)
         poller = Poller(broker, app, self._rng, dispatcher.poke, self._fleet.client_push)
         waker = Waker(self._link(app, "wake"), dispatcher)
+        redis_watch = RedisWatch(broker.link)
         try:
             await reaper.first()
             await heartbeat.prune()
@@ -168,21 +185,26 @@ class Runner:
         self._fleet.welcome_all(self._identity.name, routes)
 
         async with asyncio.TaskGroup() as tasks:
+            loop = tasks.create_task(dispatcher.run(), name="dispatcher")
             running = [
                 tasks.create_task(poller.run(), name="poller"),
-                tasks.create_task(dispatcher.run(), name="dispatcher"),
+                loop,
                 tasks.create_task(heartbeat.run(), name="heartbeat"),
                 tasks.create_task(reaper.run(), name="reaper"),
                 tasks.create_task(waker.run(), name="waker"),
                 tasks.create_task(quarantine.run(), name="quarantine"),
                 tasks.create_task(self._announce(app, heartbeat), name="announce"),
                 tasks.create_task(self._systemd.run(), name="systemd"),
+                tasks.create_task(redis_watch.run(), name="redis-watch"),
             ]
             if limits:
                 recycler = Recycler(self._fleet, self._monitor, limits)
                 running.append(tasks.create_task(recycler.run(), name="recycler"))
             if self._config.sidecar is None:  # another's workers send their beats elsewhere
                 running.append(tasks.create_task(timeouts.run(), name="timeouts"))
+            self._status.serving = Serving(
+                app, valve, dispatcher, reaper, heartbeat, poller, redis_watch, loop
+            )
 
             def quiet() -> None:
                 if not self._is_quiet:
