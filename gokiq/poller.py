@@ -46,6 +46,8 @@ class Poller:
         self._on_promoted = on_promoted
         self._client_push = client_push
         self._quiet = asyncio.Event()
+        #: Members moved so far, by set.
+        self.promoted = {"retry": 0, "schedule": 0}
 
     def quiet(self) -> None:
         """Promote no more than what is under way."""
