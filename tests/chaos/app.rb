@@ -104,6 +104,15 @@ class BusyJob
 	end
 end
 
+# Does not let anything be raised in it.
+class EndlessJob
+	include Sidekiq::Job
+
+	def perform
+		JOURNAL.record(jid, self.class) { Thread.handle_interrupt(Object => :never) { nil while true } }
+	end
+end
+
 # Keeps so many megabytes for good.
 class GrowJob
 	include Sidekiq::Job

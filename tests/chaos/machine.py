@@ -96,9 +96,9 @@ def a_job_that_the_kernel_kills_each_time(stand: Stand) -> None:
 def a_loop_without_end(stand: Stand) -> None:
     """With a timeout: its worker is replaced, its neighbours are not blamed."""
     with stand.gokiq("-c", "50", "--workers", "1") as server:
-        [jid] = stand.push_next(1, "BusyJob", 600, gokiq_timeout=1, retry=0)
-        stand.until(server, lambda: len(workers(server)) > 1, "it had a worker")
-        [victim] = workers(server)[1:]
+        [jid] = stand.push_next(1, "EndlessJob", gokiq_timeout=1, retry=0)
+        stand.until(server, lambda: jid in {run.jid for run in stand.runs()}, "it ran")
+        [victim] = {run.pid for run in stand.runs() if run.jid == jid}
         stand.until(server, lambda: victim not in workers(server), "that was replaced", 40)
         stand.excuse(now_ms() - 1000, pids=[victim])
         stand.finish(server)
@@ -249,14 +249,15 @@ def garbage_on_the_sockets(stand: Stand) -> None:
         strangers.pop(1).close()
         strangers.pop().close()
         for _ in range(4):
-            stand.until(server, lambda: len(workers(server)) == 3, "both workers were there")
+            stand.until(server, lambda: len(workers(server)) >= 3, "both workers were there")
             before = stand.processed()
             since, victim = now_ms(), workers(server)[1]
             kill(victim)
             stand.excuse(since, pids=[victim])
             stand.until(server, lambda b=before: stand.processed() > b, "work went on", 30)
-        for stranger in strangers:
-            stranger.close()
+            # One that waits for the rest of a stranger's frame is free again when that leaves.
+            if strangers:
+                strangers.pop().close()
         stand.finish(server)
         assert server.stop() == 0
 
