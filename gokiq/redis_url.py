@@ -12,13 +12,19 @@ from gokiq.errors import ConfigError
 
 def address_from_url(url: str) -> RedisAddress:
     """Raises ConfigError, which does not show a password."""
+    scheme, mark, rest = url.partition("://")
+    secret, at, place = rest.rpartition("@") if mark else url.rpartition("@")
+    shown = f"{scheme}://…@{place}" if mark and at else f"…@{place}" if at else url
+    if mark and scheme != "unix" and re.search("[/?#]", secret):
+        raise ConfigError(f"Redis URL {shown}: write / ? # of the password as %2F %3F %23")
     try:
         options = parse_url(url)
     except ValueError as error:
-        shown = re.sub(r"//[^@/]*@", "//…@", url)
         raise ConfigError(
-            f"Redis URL {shown}: {error}; give redis://HOST:PORT/DB, rediss://… or unix://PATH"
-        ) from error
+            # What cannot be read may be a part of the password.
+            f"Redis URL {shown}: {'it cannot be read' if at else error}; "
+            "give redis://HOST:PORT/DB, rediss://… or unix://PATH"
+        ) from None
     return RedisAddress(
         host=options.get("host") or "127.0.0.1",
         port=int(options.get("port") or DEFAULT_PORT),

@@ -18,11 +18,21 @@ module Gokiq
 			# The sidecar's own files are never the application's.
 			OWN = File.expand_path("../../..", __dir__) + "/"
 
-			# @parameter text [String]
-			# @returns [String] Without the user and password of addresses in it.
-			def self.masked(text)
-				text.gsub(%r{(?<=://)[^/\s"]*@}, "…@")
+			# @parameter text [String] UTF-8.
+			# @parameter addresses [Array(String)] Beside those in the environment.
+			# @returns [String] Without the user and password of addresses in it, whatever they are made of.
+			def self.masked(text, *addresses)
+				secrets = [*addresses, *ENV.values].flat_map { |address| secrets_of(address.dup.force_encoding(text.encoding).scrub) }
+				text = secrets.sort_by { |secret| -secret.size }.inject(text) { |masked, secret| masked.gsub(secret, "…") }
+				text.gsub(%r{(?<=://)[^\s"]*@}, "…@")
 			end
+
+			# User and password as they stand, and as error messages quote them.
+			def self.secrets_of(address)
+				secret = address[%r{\A[a-z][a-z0-9+.-]*://(.+)@}im, 1]
+				secret ? [secret, secret.inspect[1..-2]].uniq : []
+			end
+			private_class_method :secrets_of
 
 			# @parameter error [Exception]
 			# @parameter prefix [String] Said before the message.

@@ -17,7 +17,7 @@ module Gokiq
 				options = symbolized(capsule.config.instance_variable_get(:@redis_config) || {})
 				read(options)
 			rescue ArgumentError, TypeError, RuntimeError, URI::Error => error
-				raise BootError.new(Failure.masked(wrong(options, error.message.lines.first.to_s.strip)), error_class: "ConfigError")
+				raise BootError.new(Failure.masked(wrong(options, error.message.lines.first.to_s.strip), options[:url].to_s), error_class: "ConfigError")
 			end
 
 			def self.read(options)
