@@ -41,7 +41,7 @@ class Dock:
     """Keeps a standby connection in the listener's backlog."""
 
     def __init__(self, path: str, owner: Owner) -> None:
-        self._path = path
+        self.path = path
         self._owner = owner
         self._standby: WorkerLink | None = None
         self._standby_gone = asyncio.Event()
@@ -103,7 +103,7 @@ class Dock:
         self._standby = link
         try:
             loop = asyncio.get_running_loop()
-            await loop.create_unix_connection(lambda: link, self._path)
+            await loop.create_unix_connection(lambda: link, self.path)
         except OSError:
             self._standby = None
             await asyncio.sleep(RETRY_S)

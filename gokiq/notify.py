@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Mapping
 
 from gokiq.errors import ConfigError
@@ -28,6 +29,11 @@ class Notifier:
     def ready(self) -> None:
         """Jobs are being processed."""
         self._send("READY=1")
+
+    def reloading(self) -> None:
+        """New code is being loaded; `ready` follows, however it ends (Type=notify-reload)."""
+        usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={usec}")
 
     def stopping(self) -> None:
         """We are on our way out."""

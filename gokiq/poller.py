@@ -49,6 +49,10 @@ class Poller:
         #: Members moved so far, by set.
         self.promoted = {"retry": 0, "schedule": 0}
 
+    def reloaded(self, app: AppInfo) -> None:
+        """Due jobs go by the rules of this app from now on."""
+        self._app = app
+
     def quiet(self) -> None:
         """Promote no more than what is under way."""
         self._quiet.set()

@@ -12,13 +12,15 @@ import shutil
 import signal
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gokiq import __version__, title
+from gokiq import __version__, runfile, terminal, title
 from gokiq.app import AppInfo, app_info
 from gokiq.broker import Broker
 from gokiq.config import Config
+from gokiq.deadline import BOOT_LIMIT_S, ENSURE_S, FAREWELL_S, within
 from gokiq.dispatcher import Dispatcher
 from gokiq.errors import BootError, ConnectionLost, GokiqError, ReplyError
 from gokiq.fleet import Fleet
@@ -36,21 +38,15 @@ from gokiq.reaper import Reaper
 from gokiq.recycler import Limits, Recycler
 from gokiq.redis_info import RedisWatch, check_server
 from gokiq.redis_link import RedisLink
+from gokiq.reload import Reloader
+from gokiq.roots import Roots, socket_path
 from gokiq.status import Serving, Status
-from gokiq.supervisor import Attached, Supervisor
+from gokiq.switchboard import Switchboard
 from gokiq.timeouts import Timeouts
 from gokiq.valve import Valve
 from gokiq.waker import Waker
 
 log = get_logger("main")
-
-#: After the drain deadline: time for `ensure` blocks to run and for outcomes to arrive, as Sidekiq
-#: gives them, seconds.
-ENSURE_S = 3.0
-#: Time to write the last outcomes and to leave the registers, seconds.
-FAREWELL_S = 1.0
-#: Apps that are slow to boot exist; this only bounds a root that hangs, seconds.
-BOOT_LIMIT_S = 600.0
 
 
 class Runner:
@@ -63,25 +59,21 @@ class Runner:
         self._stop = asyncio.Event()
         self._is_quiet = False
         self._rng = random.Random()
-        self._directory = Path(tempfile.mkdtemp(prefix="gokiq-"))  # mode 0700
+        self._directory = Path(tempfile.mkdtemp(prefix=runfile.PREFIX))  # mode 0700
         self._monitor = Monitor(str(self._directory / "monitor.sock"))
-        socket_path = config.sidecar or str(self._directory / "sidecar.sock")
-        self._fleet = Fleet(socket_path)
+        self._fleet = Fleet(config.sidecar or socket_path(self._directory))
         self._fleet.on_gone = self._monitor.forget
         self._monitor.on_stall = self._on_stall
-        self._supervisor: Supervisor | Attached = (
-            Attached()
-            if config.sidecar
-            else Supervisor(
-                config, self._monitor, socket_path=socket_path, identity=self._identity.name
-            )
+        self._roots = Roots(
+            config, self._monitor, self._fleet, self._directory, identity=self._identity.name
         )
+        self._reloader = Reloader(config, self._roots, self._fleet, self._systemd, self._directory)
         self._links: list[RedisLink] = []
         self._status = Status(
             self._fleet,
             self._monitor,
             self._links,
-            root_restarts=lambda: self._supervisor.restarts,
+            root_restarts=lambda: self._roots.restarts,
             is_quiet=lambda: self._is_quiet,
             is_stopping=self._stop.is_set,
         )
@@ -95,18 +87,15 @@ class Runner:
             self._monitor.open()
             if self._health is not None:
                 await self._health.open()
-            await self._supervisor.start()
+            await self._roots.current.supervisor.start()
             async with asyncio.TaskGroup() as helpers:
-                watch = helpers.create_task(self._supervisor.run())
-                connect = helpers.create_task(self._fleet.run())
+                self._roots.run(helpers)
                 try:
                     await self._serve()
                 finally:
-                    self._supervisor.terminate()
-                    connect.cancel()
+                    self._roots.terminate()
                     self._fleet.close()
-                    await self._supervisor.stop(time.monotonic() + FAREWELL_S)
-                    watch.cancel()
+                    await self._roots.stop(time.monotonic() + FAREWELL_S)
         finally:
             if self._health is not None:
                 await self._health.close()
@@ -117,8 +106,10 @@ class Runner:
 
     def _trap_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for name in ("TERM", "INT", "TSTP", "TTIN"):
+        for name in ("TERM", "INT", "TSTP", "TTIN", "USR2"):
             loop.add_signal_handler(getattr(signal, f"SIG{name}"), self._on_signal, name)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+            loop.add_signal_handler(signal.SIGHUP, self._on_hangup, terminal.is_there())
 
     def _on_signal(self, name: str) -> None:
         if name in ("TERM", "INT"):
@@ -127,6 +118,12 @@ class Runner:
             self._quiet()
         elif name == "TTIN":
             self._dump()
+        elif name == "USR2":
+            self._reloader.ask()
+
+    def _on_hangup(self, had_terminal: bool) -> None:
+        """Somebody wants a reload, unless it says that our terminal is gone."""
+        self._on_signal("TERM" if had_terminal and not terminal.is_there() else "USR2")
 
     def _dump(self) -> None:
         """What everything is doing now, as Sidekiq answers TTIN; the workers write their part."""
@@ -146,9 +143,7 @@ class Runner:
         app = await self._boot()
         if app is None:
             return
-        configure(
-            level=self._config.log_level or app.log_level, style=app.log_style, major=app.major
-        )
+        self._configure_log(app)
         broker = self._broker(app)
         await self._check_redis(broker, app)
         valve = Valve({c.name: c.concurrency for c in app.capsules})
@@ -165,7 +160,7 @@ class Runner:
             rss_kb=self._rss_kb,
             is_quiet=lambda: self._is_quiet,
             on_signal=self._on_signal,
-            on_beat=lambda: self._on_beat(app, dispatcher),
+            on_beat=lambda: self._on_beat(board.app, dispatcher),
         )
         heartbeat = Heartbeat(broker, app, self._identity, sources)
         poller = Poller(broker, app, self._rng, dispatcher.poke, self._fleet.client_push)
@@ -181,8 +176,10 @@ class Runner:
         self._fleet.on_room = dispatcher.room_changed
         self._fleet.on_crash = quarantine.crashed
         self._fleet.on_solo = quarantine.solo_changed
-        routes = [{"capsule": route.capsule, "queue": route.queue} for route in app.routes]
-        self._fleet.welcome_all(self._identity.name, routes)
+        self._fleet.welcome_all(self._identity.name, app.wire_routes())
+        board = Switchboard(
+            app, self._identity, broker, dispatcher, quarantine, heartbeat, poller, self._on_switch
+        )
 
         async with asyncio.TaskGroup() as tasks:
             loop = tasks.create_task(dispatcher.run(), name="dispatcher")
@@ -194,6 +191,7 @@ class Runner:
                 tasks.create_task(waker.run(), name="waker"),
                 tasks.create_task(quarantine.run(), name="quarantine"),
                 tasks.create_task(self._announce(app, heartbeat), name="announce"),
+                tasks.create_task(self._reloader.run(board), name="reloader"),
                 tasks.create_task(self._systemd.run(), name="systemd"),
                 tasks.create_task(redis_watch.run(), name="redis-watch"),
             ]
@@ -210,6 +208,7 @@ class Runner:
                 if not self._is_quiet:
                     log.info("Quiet: claiming no more jobs")
                     self._is_quiet = True
+                    self._reloader.close("quiet, it claims no more jobs")
                     poller.quiet()
                     dispatcher.quiet()
                     heartbeat.beat_soon()
@@ -221,13 +220,23 @@ class Runner:
             if already_quiet:
                 quiet()
             await self._stop.wait()
-            self._systemd.stopping()
             quiet()
+            self._reloader.close("stopping")
+            self._systemd.stopping()
             quarantine.drain()
-            await self._drain(app, dispatcher)
+            await self._drain(board.app, dispatcher)
             for task in running:
                 task.cancel()
         await self._sign_off(heartbeat, broker)
+
+    def _configure_log(self, app: AppInfo) -> None:
+        level = self._config.log_level or app.log_level
+        configure(level=level, style=app.log_style, major=app.major)
+
+    def _on_switch(self, app: AppInfo) -> None:
+        self._configure_log(app)
+        if self._status.serving is not None:
+            self._status.serving = replace(self._status.serving, app=app)
 
     async def _boot(self) -> AppInfo | None:
         """Wait for the first worker's HELLO; None when we were told to stop meanwhile. Raises
@@ -235,7 +244,7 @@ class Runner:
         """
         log.info("gokiq %s starting: booting the app", __version__)
         hello: asyncio.Future[dict[str, Any]] = self._fleet.first_hello
-        failed = asyncio.ensure_future(self._supervisor.first_failure())
+        failed = asyncio.ensure_future(self._roots.current.supervisor.first_failure())
         stop = asyncio.ensure_future(self._stop.wait())
         try:
             waiting: set[asyncio.Future[Any]] = {hello, failed, stop}
@@ -243,7 +252,7 @@ class Runner:
                 waiting, timeout=BOOT_LIMIT_S, return_when=asyncio.FIRST_COMPLETED
             )
             if hello in done:
-                self._supervisor.has_served = True
+                self._roots.current.supervisor.has_served = True
                 return app_info(hello.result())
             if failed in done:
                 raise failed.result()
@@ -302,7 +311,7 @@ class Runner:
         title.show(app.tag, status)
 
     def _rss_kb(self) -> int:
-        return rss_kb() + rss_kb(self._supervisor.pid) + self._monitor.rss_kb
+        return rss_kb() + self._roots.rss_kb + self._monitor.rss_kb
 
     async def _announce(self, app: AppInfo, heartbeat: Heartbeat) -> None:
         await self._fleet.served.wait()
@@ -335,19 +344,19 @@ class Runner:
         dispatcher.drain()
         for worker in list(self._fleet.workers):
             worker.drain(timeout_s)
-        self._supervisor.terminate()
+        self._roots.terminate()
         deadline = time.monotonic() + timeout_s + ENSURE_S
-        if not await _within(dispatcher.settled(), deadline):
+        if not await within(dispatcher.settled(), deadline):
             if stuck := len(dispatcher.running()):
                 log.warning("%d jobs did not stop in time and go back to their queues", stuck)
             self._fleet.close()
             await asyncio.sleep(0)  # the closed connections hand over their orphans
-            if not await _within(dispatcher.settled(), time.monotonic() + FAREWELL_S):
+            if not await within(dispatcher.settled(), time.monotonic() + FAREWELL_S):
                 log.error(
                     "Redis did not take %d jobs back; a peer or the next start adopts them",
                     dispatcher.in_flight,
                 )
-        await _within(self._fleet.emptied(), time.monotonic() + FAREWELL_S)
+        await within(self._fleet.emptied(), time.monotonic() + FAREWELL_S)
 
     async def _sign_off(self, heartbeat: Heartbeat, broker: Broker) -> None:
         async def both() -> None:
@@ -360,15 +369,6 @@ class Runner:
         except (TimeoutError, ConnectionLost, ReplyError) as error:
             log.warning("Could not sign off from Redis: %s", str(error) or "no answer in time")
         log.info("Bye!")
-
-
-async def _within(waiting: Any, deadline: float) -> bool:
-    """Await it until `deadline` (monotonic seconds); False when it took longer."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-            await waiting
-        return True
-    return False
 
 
 def run(config: Config) -> None:

@@ -1,0 +1,255 @@
+"""New code beside the old: work goes on, nothing is lost or doubled; a failed boot is harmless."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devtools.gokiq import GokiqFast
+from devtools.procstat import process_tree
+from devtools.programs import ROOT
+from devtools.redis_server import RedisServer
+
+from .stage import Stage, payload
+
+pytestmark = pytest.mark.acceptance
+
+APP = """
+require "sidekiq"
+require "{root}/examples/demo/journal"
+
+JOURNAL = Demo::Journal.new(ENV.fetch("TEST_JOURNAL"))
+VERSION = "{version}"
+{config}
+
+class SleepJob
+  include Sidekiq::Job
+
+  def perform(seconds)
+    JOURNAL.record(jid, self.class) {{ sleep(seconds) }}
+  end
+end
+
+class VersionJob
+  include Sidekiq::Job
+
+  def perform
+    File.write(File.join(ENV.fetch("TEST_JOURNAL"), "version"), VERSION)
+  end
+end
+"""
+
+
+class Deploys(Stage):
+    """A gokiq-fast whose app is written anew."""
+
+    server: GokiqFast
+
+    @property
+    def app(self) -> Path:
+        return self.folder / "app.rb"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "gokiq.log").read_text(errors="replace")
+
+    def write(self, version: object, *, config: str = "") -> None:
+        self.app.write_text(APP.format(root=ROOT, version=version, config=config))
+
+    def start(self, *args: str, env: dict[str, str] | None = None) -> GokiqFast:
+        self.server = GokiqFast(
+            *("-r", str(self.app), *args),
+            redis=self.redis,
+            log=self.folder / "gokiq.log",
+            env={"TEST_JOURNAL": str(self.journal), **(env or {})},
+        )
+        return self.server
+
+    def push(self, job: bytes, queue: str = "default") -> None:
+        self.client.sadd("queues", queue)
+        self.client.lpush(f"queue:{queue}", job)
+
+    def version(self) -> str:
+        """What the code says that runs now."""
+        path = self.journal / "version"
+        path.unlink(missing_ok=True)
+        self.push(payload(os.urandom(12).hex(), "VersionJob"))
+        self.until(lambda: path.exists() and path.read_text() != "", "it said its version")
+        return path.read_text()
+
+    def until(self, condition: object, what: str) -> None:
+        self.server.wait_until(condition, timeout_s=60, what=what)  # type: ignore[arg-type]
+
+    def said(self, text: str, times: int = 1) -> None:
+        self.until(lambda: self.log.count(text) >= times, f"it logged {text!r}")
+
+    def reload(self, number: signal.Signals = signal.SIGUSR2) -> None:
+        times = self.log.count("Reloaded in") + 1
+        self.server.send_signal(number)
+        self.said("Reloaded in", times)
+
+
+@pytest.fixture
+def deploys(tmp_path: Path) -> Iterator[Deploys]:
+    with RedisServer() as redis:
+        yield Deploys(redis, tmp_path)
+
+
+def test_work_goes_on_under_load_while_code_is_replaced_three_times(deploys: Deploys) -> None:
+    deploys.write(0)
+    deploys.push_sleepers(12_000, seconds=(0.05, 0.1, 0.15))
+    with deploys.start("-c", "60", "--workers", "2") as server:
+        deploys.until(lambda: deploys.processed() > 100, "it works")
+        for version in (1, 2, 3):
+            deploys.write(version)
+            deploys.reload(signal.SIGHUP if version == 2 else signal.SIGUSR2)
+        assert deploys.client.llen("queue:default") > 0, "the load was over too early"
+        deploys.client.ltrim("queue:default", 0, -1)
+        deploys.finish(server, timeout_s=120)
+        assert deploys.version() == "3"
+        deploys.until(lambda: len(process_tree(server.pid)) == 4, "the old roots had ended")
+        assert server.stop() == 0
+
+    runs = deploys.runs()
+    deploys.assert_nothing_lost()
+    assert len(runs) == 12_000, "some were pushed back"
+    assert len({run.pid for run in runs}) == 8
+    ends = sorted(run.end_ms or 0.0 for run in runs)
+    longest_ms = max(after - before for before, after in itertools.pairwise(ends))
+    assert longest_ms < 1500, f"no job ended for {longest_ms:.0f} ms"
+    assert deploys.client.hlen("gokiq:owners") == 0
+
+
+def test_a_boot_that_fails_leaves_the_old_code_running(deploys: Deploys) -> None:
+    deploys.write("old")
+    with deploys.start("-c", "5", "--workers", "1") as server:
+        server.wait_ready()
+        before = {process.pid for process in process_tree(server.pid)}
+        deploys.app.write_text("class Broken\n  def\nend\n")
+        server.send_signal(signal.SIGUSR2)
+        deploys.said("Reload failed, the old code goes on: ")
+        assert deploys.version() == "old"
+        deploys.until(
+            lambda: {process.pid for process in process_tree(server.pid)} == before,
+            "nothing of the new code was left",
+        )
+        lines = [line for line in deploys.log.splitlines() if "SyntaxError" in line]
+        assert len(lines) == 1
+        assert "the app failed to boot: SyntaxError" in lines[0]
+        assert "app.rb:" in lines[0]
+
+        deploys.write("new")
+        deploys.reload()
+        assert deploys.version() == "new"
+        assert server.stop() == 0
+
+
+def test_a_long_job_ends_on_the_old_code_and_one_that_does_not_goes_back(deploys: Deploys) -> None:
+    deploys.write("old")
+    with deploys.start("-c", "5", "--workers", "1", "-t", "6") as server:
+        deploys.push(payload("a" * 24, "SleepJob", 4))
+        deploys.push(payload("b" * 24, "SleepJob", 14))
+        deploys.until(lambda: len(deploys.runs()) == 2, "they had started")
+        deploys.write("new")
+        deploys.reload()
+        assert deploys.version() == "new"
+        deploys.finish(server)
+        assert server.stop() == 0
+
+    runs = deploys.runs()
+    assert [run.outcome for run in runs if run.jid == "a" * 24] == ["done"]
+    first, second = (run for run in runs if run.jid == "b" * 24)
+    assert (first.outcome, second.outcome) == ("fail", "done")
+    assert first.pid != second.pid
+    assert deploys.client.exists("retry", "dead") == 0
+
+
+@pytest.mark.parametrize("when", ["Reloading", "Reloaded"])
+def test_stopping_during_a_reload_is_prompt_and_loses_nothing(deploys: Deploys, when: str) -> None:
+    deploys.write("old")
+    deploys.push_sleepers(4000, seconds=(0.05,))
+    deploys.push(long := payload("f" * 24, "SleepJob", 60))
+    with deploys.start("-c", "10", "--workers", "1", "-t", "2") as server:
+        deploys.until(lambda: deploys.processed() > 10, "it works")
+        server.send_signal(signal.SIGUSR2)
+        deploys.said(when)
+        began = time.monotonic()
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(15) == 0
+
+    assert time.monotonic() - began < 2 + 5
+    left = deploys.client.lrange("queue:default", 0, -1)
+    done = sum(run.outcome == "done" for run in deploys.runs())
+    assert long in left
+    assert len(left) + done == 4001
+    assert not deploys.client.keys("gokiq:*")
+
+
+def test_quiet_processes_do_not_reload(deploys: Deploys) -> None:
+    deploys.write("old")
+    with deploys.start("--workers", "1") as server:
+        server.wait_ready()
+        server.send_signal(signal.SIGTSTP)
+        deploys.said("Quiet: ")
+        server.send_signal(signal.SIGHUP)
+        deploys.said("Reload ignored: quiet")
+        assert server.stop() == 0
+    assert "Reloading" not in deploys.log
+
+
+def test_a_second_reload_follows_the_first(deploys: Deploys) -> None:
+    deploys.write(1)
+    with deploys.start("--workers", "1") as server:
+        server.wait_ready()
+        server.send_signal(signal.SIGUSR2)
+        deploys.said("Reloading")
+        server.send_signal(signal.SIGUSR2)
+        deploys.said("Reload: it follows the one under way")
+        deploys.write(2)
+        deploys.said("Reloaded in", 2)
+        assert deploys.version() == "2"
+        assert server.stop() == 0
+
+
+def test_queues_and_concurrency_may_change(deploys: Deploys) -> None:
+    settings = "Sidekiq.configure_server {{ |c| c.queues = %w[{0}]; c.concurrency = {1}; {2} }}"
+    capsule = 'c.capsule("mail") {{ |m| m.queues = %w[{0}]; m.concurrency = 1 }}'
+    deploys.write("old", config=settings.format("default gone", 3, capsule.format("letters")))
+    with deploys.start("--workers", "1", "-t", "20") as server:
+        server.wait_ready()
+        for jid, queue in (("a" * 24, "gone"), ("b" * 24, "letters")):
+            deploys.push(payload(jid, "SleepJob", 4, queue=queue), queue)
+        deploys.until(lambda: len(deploys.runs()) == 2, "they had started")
+        deploys.write("new", config=settings.format("default added", 7, ""))
+        deploys.reload()
+        deploys.push(payload("c" * 24, "SleepJob", 0, queue="added"), "added")
+        deploys.push(payload("d" * 24, "SleepJob", 0, queue="gone"), "gone")
+        deploys.until(lambda: deploys.processed() == 3, "all but one were done")
+        assert deploys.version() == "new"
+        [key] = deploys.client.smembers("processes")
+        deploys.until(
+            lambda: deploys.client.hget(key, "concurrency") == b"7", "the record was of the new"
+        )
+        assert deploys.client.llen("queue:gone") == 1
+        assert server.stop() == 0
+    assert deploys.client.llen("queue:gone") == 1
+    assert {run.outcome for run in deploys.runs()} == {"done"}
+    assert not deploys.client.keys("gokiq:*")
+
+
+def test_another_redis_wants_a_restart(deploys: Deploys) -> None:
+    deploys.write("old")
+    with deploys.start("--workers", "1") as server:
+        server.wait_ready()
+        other = f'Sidekiq.configure_server {{ |c| c.redis = {{url: "{deploys.redis.url}/5"}} }}'
+        deploys.write("new", config=other.replace("/0/5", "/5"))
+        server.send_signal(signal.SIGUSR2)
+        deploys.said("restart gokiq-fast to change it")
+        assert deploys.version() == "old"
+        assert server.stop() == 0
