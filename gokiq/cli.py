@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from gokiq import __version__, give_back, log, web
+from gokiq import __version__, give_back, log, reload_command, web
 from gokiq.config import EVENTS, LANES, from_arguments
 from gokiq.errors import GokiqError
 
@@ -22,6 +22,7 @@ examples:
   gokiq-fast                               the Rails app in this folder, config/sidekiq.yml
   gokiq-fast -c 500 -q critical,3 -q default
   gokiq-fast -r ./app.rb --workers 4
+  gokiq-fast reload                        load new code without a gap, see its -h
   gokiq-fast web                           Sidekiq's Web UI for the app, see its -h
   gokiq-fast give-back                     return the jobs of dead gokiq processes, see its -h
 
@@ -122,6 +123,17 @@ def give_back_parser() -> argparse.ArgumentParser:
     return p
 
 
+def reload_parser() -> argparse.ArgumentParser:
+    """The command line of `gokiq-fast reload`."""
+    p = _Parser(
+        prog="gokiq-fast reload",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    reload_command.add_arguments(p)
+    return p
+
+
 def web_parser() -> argparse.ArgumentParser:
     """The command line of `gokiq-fast web`."""
     p = _Parser(
@@ -139,6 +151,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     if argv[:1] == ["give-back"]:
         try:
             sys.exit(give_back.run(give_back_parser().parse_args(argv[1:]), os.environ))
+        except GokiqError as error:
+            fail(str(error))
+        except KeyboardInterrupt:
+            sys.exit(130)
+    if argv[:1] == ["reload"]:
+        try:
+            sys.exit(reload_command.run(reload_parser().parse_args(argv[1:])))
         except GokiqError as error:
             fail(str(error))
         except KeyboardInterrupt:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,6 +193,47 @@ def test_stopping_during_a_reload_is_prompt_and_loses_nothing(deploys: Deploys, 
     assert not deploys.client.keys("gokiq:*")
 
 
+def ask(deploys: Deploys, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gokiq", "reload", *args],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(deploys.folder)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_waits_for_the_outcome_and_tells_it(deploys: Deploys) -> None:
+    nobody = ask(deploys)
+    assert (nobody.returncode, nobody.stderr) == (
+        1,
+        "gokiq-fast: no gokiq-fast of this user runs here; name it with --pid\n",
+    )
+    deploys.write("old")
+    with deploys.start("--workers", "1", env={"TMPDIR": str(deploys.folder)}) as server:
+        server.wait_ready()
+        deploys.write("new")
+        well = ask(deploys)
+        assert (well.returncode, well.stderr) == (0, "")
+        assert well.stdout == f"process {server.pid} runs the new code\n"
+        assert deploys.version() == "new"
+
+        deploys.app.write_text("raise 'too late'")
+        badly = ask(deploys, "--pid", str(server.pid))
+        assert (badly.returncode, badly.stdout) == (1, "")
+        assert badly.stderr.count("\n") == 1
+        assert "old code: the app failed to boot: RuntimeError: too late" in badly.stderr
+        assert deploys.version() == "new"
+
+        other = ask(deploys, "--pid", str(os.getpid()))
+        assert other.returncode == 1
+        assert "is no gokiq-fast that can reload" in other.stderr
+        assert server.stop() == 0
+    assert list(deploys.folder.glob("gokiq-*")) == []
+
+
 def test_quiet_processes_do_not_reload(deploys: Deploys) -> None:
     deploys.write("old")
     with deploys.start("--workers", "1") as server:
@@ -247,9 +290,10 @@ def test_another_redis_wants_a_restart(deploys: Deploys) -> None:
     deploys.write("old")
     with deploys.start("--workers", "1") as server:
         server.wait_ready()
-        other = f'Sidekiq.configure_server {{ |c| c.redis = {{url: "{deploys.redis.url}/5"}} }}'
-        deploys.write("new", config=other.replace("/0/5", "/5"))
+        other = 'Sidekiq.configure_server { |c| c.redis = {url: "redis://127.0.0.1:1/5"} }'
+        deploys.write("new", config=other)
         server.send_signal(signal.SIGUSR2)
+        deploys.said("the new code uses redis://127.0.0.1:1/5, we are at unix://")
         deploys.said("restart gokiq-fast to change it")
         assert deploys.version() == "old"
         assert server.stop() == 0
