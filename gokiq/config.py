@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gokiq.errors import ConfigError
-from gokiq.health import Address, parse_address
+from gokiq.health import PATH_BYTES, Address, parse_address
 from gokiq.log import LEVELS
 
 #: Default shutdown timeout, seconds (Sidekiq's own).
@@ -148,6 +148,11 @@ def _sidecar(value: str | None) -> str | None:
     path = value.removeprefix("unix:")
     if path == value or not path:
         raise ConfigError(f"--sidecar {value}: must be unix:PATH, the socket of a running sidecar")
+    size = len(os.fsencode(path))
+    if size > PATH_BYTES:
+        raise ConfigError(
+            f"--sidecar {value}: the path has {size} bytes, at most {PATH_BYTES} are allowed"
+        )
     return path
 
 

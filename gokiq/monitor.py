@@ -12,11 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from gokiq.errors import BootError
 from gokiq.log import get_logger
 
 log = get_logger("monitor")
 
 _MAX_DATAGRAM_BYTES = 8192
+#: The sidecar's sockets are in the same folder, have longer names, and may have 100.
+_PATH_BYTES = 90
 #: What a datagram that is none of ours may lead to.
 _UNREADABLE = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
 #: Endings and failures that nobody has asked about are kept up to this many.
@@ -51,10 +54,22 @@ class Monitor:
     _socket: socket.socket | None = None
 
     def open(self) -> None:
-        """Bind the socket, mode 0600, and listen on the running loop."""
+        """Bind the socket, mode 0600, and listen on the running loop. Raises BootError."""
+        size = len(os.fsencode(self.path))
+        if size > _PATH_BYTES:
+            raise BootError(
+                f"the path of the socket {self.path} has {size} bytes, at most {_PATH_BYTES} are "
+                "allowed; set TMPDIR to a folder with a shorter path"
+            )
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        self._socket.bind(self.path)
+        try:
+            self._socket.bind(self.path)
+        except OSError as error:
+            raise BootError(
+                f"cannot make the socket {self.path}: {error.strerror or error}; "
+                "set TMPDIR to a folder that can be written to"
+            ) from error
         os.chmod(self.path, 0o600)
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._drain)
 

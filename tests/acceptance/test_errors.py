@@ -87,6 +87,15 @@ def test_a_ruby_that_is_not_there_is_named() -> None:
     assert "/nonexistent/ruby" in the_line(start("-r", EMPTY, GOKIQ_RUBY="/nonexistent/ruby"))
 
 
+def test_a_temporary_folder_with_too_long_a_path_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / ("d" * 90)
+    folder.mkdir()
+
+    line = the_line(start("-r", EMPTY, TMPDIR=str(folder)))
+
+    assert "at most 90 are allowed; set TMPDIR to a folder with a shorter path" in line
+
+
 def test_a_path_without_ruby_is_said(tmp_path: Path) -> None:
     line = the_line(start("-r", EMPTY, GOKIQ_RUBY="", PATH=str(tmp_path)))
 
