@@ -44,6 +44,7 @@ class Config:
     ruby: str | None
     #: Socket of a sidecar that runs already; None: start one.
     sidecar: str | None
+    #: With links in it as the operator has named it.
     app_directory: Path
     #: Arguments for Sidekiq's own command line in the sidecar.
     sidekiq_args: tuple[str, ...]
@@ -57,6 +58,7 @@ def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
     """Merge flags and environment. Raises ConfigError naming the flag or variable, its value and
     what is allowed.
     """
+    here = _here(environ)
     require = arguments.require
     directory = Path(require) if require and Path(require).is_dir() else Path(".")
     _check_paths(arguments, directory)
@@ -81,15 +83,26 @@ def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
         health=_health(arguments.health, environ),
         sidecar=_sidecar(arguments.sidecar),
         ruby=arguments.ruby or environ.get("GOKIQ_RUBY") or None,
-        app_directory=directory.resolve(),
-        sidekiq_args=tuple(_sidekiq_args(arguments, concurrency)),
+        app_directory=here / directory,
+        sidekiq_args=tuple(_sidekiq_args(arguments, concurrency, here)),
         tag=arguments.tag,
         verbose=verbose,
         log_level=_log_level(environ) or ("debug" if verbose else None),
     )
 
 
-def _sidekiq_args(arguments: argparse.Namespace, concurrency: int | None) -> list[str]:
+def _here(environ: Mapping[str, str]) -> Path:
+    """Our folder as the shell names it: a link that the next deploy moves is still a link then."""
+    named = Path(environ.get("PWD", ""))
+    try:
+        if named.is_absolute() and named.samefile("."):
+            return named
+    except OSError:
+        pass
+    return Path.cwd()
+
+
+def _sidekiq_args(arguments: argparse.Namespace, concurrency: int | None, here: Path) -> list[str]:
     args: list[str] = []
     flags = (
         ("-c", concurrency),
@@ -105,7 +118,7 @@ def _sidekiq_args(arguments: argparse.Namespace, concurrency: int | None) -> lis
     # The sidecar runs in the app's folder; paths are given as the operator sees them.
     for flag, path in (("-r", arguments.require), ("-C", arguments.config)):
         if path is not None:
-            args += [flag, str(Path(path).resolve())]
+            args += [flag, str(here / path)]
     if arguments.verbose:
         args.append("-v")
     return args

@@ -71,6 +71,8 @@ class Supervisor:
                 *argv, env=environment, cwd=self._config.app_directory, start_new_session=True
             )
         except OSError as error:
+            if not self._config.app_directory.is_dir():
+                raise BootError(f"no such folder: {self._config.app_directory}") from error
             raise BootError(
                 f"cannot run {argv[0]}: {error.strerror}; set GOKIQ_RUBY to a Ruby 3.3 or later"
             ) from error

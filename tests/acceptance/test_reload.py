@@ -286,6 +286,36 @@ def test_queues_and_concurrency_may_change(deploys: Deploys) -> None:
     assert not deploys.client.keys("gokiq:*")
 
 
+def test_a_link_to_the_release_is_followed_anew(deploys: Deploys) -> None:
+    current = deploys.folder / "current"
+    for version in ("old", "new"):
+        deploys.write(version)
+        (deploys.folder / version).mkdir()
+        deploys.app.rename(deploys.folder / version / "app.rb")
+    current.symlink_to("old")
+    deploys.server = GokiqFast(
+        *("-r", "app.rb", "--workers", "1"),
+        redis=deploys.redis,
+        log=deploys.folder / "gokiq.log",
+        env={
+            "TEST_JOURNAL": str(deploys.journal),
+            "PWD": str(current),
+            "PYTHONPATH": str(ROOT),
+        },
+        cwd=current,
+    )
+    with deploys.server as server:
+        server.wait_ready()
+        assert deploys.version() == "old"
+        current.unlink()
+        server.send_signal(signal.SIGUSR2)
+        deploys.said(f"Reload failed, the old code goes on: no such folder: {current}")
+        current.symlink_to("new")
+        deploys.reload()
+        assert deploys.version() == "new"
+        assert server.stop() == 0
+
+
 def test_another_redis_wants_a_restart(deploys: Deploys) -> None:
     deploys.write("old")
     with deploys.start("--workers", "1") as server:

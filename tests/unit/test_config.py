@@ -92,6 +92,20 @@ def test_a_configuration_file_may_name_the_app(
     assert config().app_directory == tmp_path
 
 
+def test_a_link_stays_a_link(rails_app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next deploy moves it."""
+    link = rails_app.parent / "current"
+    link.symlink_to(rails_app)
+    (rails_app / "jobs.rb").touch()
+    monkeypatch.chdir(link)
+
+    assert config(PWD=str(link)).app_directory == link
+    assert config("-r", "jobs.rb", PWD=str(link)).sidekiq_args == ("-r", f"{link}/jobs.rb")
+    assert config("-r", str(link)).app_directory == link
+    for elsewhere in ("", "nowhere", "/", str(link / "missing")):
+        assert config(PWD=elsewhere).app_directory == rails_app
+
+
 def test_worker_concurrency_is_slots_per_process() -> None:
     found = config("--workers", "3", WORKER_CONCURRENCY="40")
 
