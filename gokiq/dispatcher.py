@@ -410,6 +410,7 @@ class Dispatcher:
             try:
                 await self._reconcile()
             except (ConnectionLost, ReplyError) as again:
+                self._note(str(again))
                 log.debug("Redis is still away: %s", again)
         log.info("Redis is back after %.1f s", time.monotonic() - began)
         self.poke()

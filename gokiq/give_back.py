@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from gokiq.broker import LEASE_S, Broker
 from gokiq.errors import ConfigError, ConnectionLost, GokiqError, ReplyError
 from gokiq.identity import is_local, is_proved_dead
-from gokiq.reaper import RENEW_S
+from gokiq.reaper import RENEW_S, SETTLE_IN_S
 from gokiq.redis_info import uptime_s
 from gokiq.redis_link import RedisLink
 from gokiq.redis_url import address_from_url
@@ -66,8 +66,8 @@ def _url(flag: str | None, environ: Mapping[str, str]) -> str:
 async def _give_back(link: RedisLink) -> int:
     broker = Broker(link, link, identity="", queues=[], dead_max_jobs=0, dead_timeout_s=0)
     began = time.monotonic()
-    # A Redis that has just come up holds no lease yet of those that live.
-    believe_from = began + max(0.0, LEASE_S + RENEW_S - await uptime_s(link))
+    # A Redis that has just come up, or back, holds no lease yet of those that live.
+    believe_from = began + max(SETTLE_IN_S, LEASE_S + RENEW_S - await uptime_s(link))
     deadline = max(began + LEASE_S, believe_from) + LOOK_S
     given = 0
     while True:

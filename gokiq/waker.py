@@ -5,6 +5,7 @@ slow poll as safety net.
 from __future__ import annotations
 
 import asyncio
+import random
 
 from gokiq.dispatcher import Dispatcher
 from gokiq.errors import ConnectionLost, ReplyError
@@ -17,7 +18,7 @@ log = get_logger("waker")
 POLL_S = 2.0
 #: Poll on servers or accounts that have no CLIENT TRACKING, seconds.
 BLIND_POLL_S = 0.1
-#: Pause after the connection was lost, seconds.
+#: Longest pause after the connection was lost, seconds; half of it at least, spread at random.
 RETRY_S = 0.5
 
 
@@ -44,7 +45,7 @@ class Waker:
                 await self._track()
             except ConnectionLost as error:
                 log.debug("Wake-up connection lost: %s", error)
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(RETRY_S * (1 + random.random()) / 2)
                 self._dispatcher.poke()
             except ReplyError as error:
                 self._can_track = False
