@@ -71,15 +71,20 @@ class RedisWatch:
 
     async def look(self) -> None:
         """Look once. Raises ConnectionLost."""
-        try:
-            info = _fields(await self._link.call("INFO", "memory"))
-            self._note_policy(info.get("maxmemory_policy", "noeviction"))
-            before = time.time()
-            seconds, micros = await self._link.call("TIME")
-            after = time.time()
-        except ReplyError as error:  # managed services hide one or the other
-            log.debug("Redis does not say: %s", error)
-            return
+        for one in (self._look_at_policy, self._look_at_clock):
+            try:
+                await one()
+            except ReplyError as error:  # managed services hide the one or the other
+                log.debug("Redis does not say: %s", error)
+
+    async def _look_at_policy(self) -> None:
+        info = _fields(await self._link.call("INFO", "memory"))
+        self._note_policy(info.get("maxmemory_policy", "noeviction"))
+
+    async def _look_at_clock(self) -> None:
+        before = time.time()
+        seconds, micros = await self._link.call("TIME")
+        after = time.time()
         theirs = int(seconds) + int(micros) / 1e6
         self._note_clock(theirs, (before + after) / 2, (after - before) / 2)
 
