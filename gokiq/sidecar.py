@@ -35,6 +35,10 @@ _FAIL = struct.Struct(">QHBBI")
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
 _READ_BYTES = 262_144
+#: A worker takes no more jobs while more bytes than this wait for it to read them.
+_UNREAD_BYTES = 4_194_304
+#: Time that a peer has to read why it is refused, seconds.
+_REFUSAL_S = 1.0
 
 
 DIED = "the worker died"
@@ -107,11 +111,16 @@ class WorkerLink(asyncio.Protocol):
         self.finished = 0
         self._promotions: dict[int, tuple[int, asyncio.Future[list[Push]]]] = {}
         self._promotion_count = 0
+        self._is_full = False
 
     @property
     def room(self) -> int:
-        """How many more jobs it takes now: none while more are out than its credit has become."""
-        return max(self.credit - len(self.open), 0) if self.state is State.READY else 0
+        """How many more jobs it takes now: none while more are out than its credit has become, or
+        what it was given waits to be read.
+        """
+        if self.state is not State.READY or self._is_full:
+            return 0
+        return max(self.credit - len(self.open), 0)
 
     @property
     def is_solo(self) -> bool:
@@ -198,6 +207,7 @@ class WorkerLink(asyncio.Protocol):
         """Check whose socket it is."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        transport.set_write_buffer_limits(_UNREAD_BYTES)
         peer = transport.get_extra_info("socket")
         raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size)
         uid = _PEERCRED.unpack(raw)[1]
@@ -213,6 +223,16 @@ class WorkerLink(asyncio.Protocol):
                 self._handle(kind, body)
         except ProtocolError as error:
             self._refuse(str(error))
+
+    def pause_writing(self) -> None:
+        """It reads more slowly than we write."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._is_full = False
+        if self.state is State.READY:
+            self._listener.ready(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Hand over what was out."""
@@ -303,6 +323,8 @@ class WorkerLink(asyncio.Protocol):
         self.state = State.DRAINING  # until the rest is written
         if self._transport is not None:
             self._transport.close()
+            # One that does not read must not keep its jobs.
+            asyncio.get_running_loop().call_later(_REFUSAL_S, self._transport.abort)
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and self.state is not State.CLOSED:
