@@ -105,7 +105,8 @@ class Vitals:
         self.series = {
             "orchestrator_mb": Series(4, 0.08),
             "root_mb": Series(4, 0.05),
-            "worker_mb": Series(8, 0.10),
+            # Ruby's heap is flat at once; malloc fills an arena for each thread for 100,000 jobs.
+            "worker_mb": Series(12, 0.10),
             "orchestrator_fds": Series(3, 0.1),
             "worker_fds": Series(3, 0.1),
             "connections": Series(6, 0.3),
