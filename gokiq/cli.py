@@ -28,7 +28,7 @@ examples:
 
 Everything that the app's own Sidekiq configuration sets (config/sidekiq.yml, initializers) counts.
 environment: REDIS_URL REDIS_PROVIDER RAILS_ENV RAILS_MAX_THREADS WORKER_CONCURRENCY GOKIQ_RUBY
-GOKIQ_WORKERS GOKIQ_LANE GOKIQ_EVENTS GOKIQ_LOG_LEVEL
+GOKIQ_WORKERS GOKIQ_LANE GOKIQ_EVENTS GOKIQ_HEALTH GOKIQ_LOG_LEVEL
 """
 
 
