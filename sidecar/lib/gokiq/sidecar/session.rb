@@ -95,6 +95,8 @@ module Gokiq
 				Body.refuse("WELCOME", "no routes") unless routes.is_a?(Array)
 
 				@routes = routes.map do |route|
+					Body.refuse("WELCOME", "no route") unless route.is_a?(Hash) && route["queue"].is_a?(String)
+
 					capsule = @worker.capsule(route["capsule"]) or Body.refuse("WELCOME", "unknown capsule #{route["capsule"]}")
 					Route.new(capsule, route["queue"].freeze)
 				end
