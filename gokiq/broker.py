@@ -324,6 +324,25 @@ class Broker:
         answer = await self.link.call("HGETALL", OWNERS)
         return {_str(k): _document(v) for k, v in answer.items()}
 
+    async def queues_of(self, identity: str, about: Mapping[str, Any]) -> list[str]:
+        """The queues from which an owner may have claims: as its entry says or, where another
+        version has written what we cannot read, as the keys of its claims do.
+        """
+        queues = about.get("queues")
+        if isinstance(queues, list) and all(isinstance(queue, str) for queue in queues):
+            return queues
+        prefix = claims_key(identity, "")
+        pattern = "".join(f"[{c}]" if c in "*?[" else c for c in prefix.replace("\\", "\\\\"))
+        found: set[str] = set()
+        cursor: Any = 0
+        while True:
+            cursor, keys = await self.link.call(
+                "SCAN", cursor, "MATCH", f"{pattern}*", "COUNT", 1000
+            )
+            found.update(_str(key).removeprefix(prefix) for key in keys)
+            if int(cursor) == 0:
+                return sorted(found)
+
     async def leases(self, identities: Sequence[str]) -> list[bool]:
         """Which of these owners hold a lease."""
         answers = await self.link.pipeline(

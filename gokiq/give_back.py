@@ -79,7 +79,8 @@ async def _give_back(link: RedisLink) -> int:
             if not proved and (has_lease or time.monotonic() < believe_from):
                 alive.append(identity)
                 continue
-            moved = len(await broker.adopt(identity, about.get("queues", ()), proved=proved))
+            queues = await broker.queues_of(identity, about)
+            moved = len(await broker.adopt(identity, queues, proved=proved))
             _say(f"{identity} is dead: {moved} jobs went back to their queues")
             given += moved
         if all(is_local(owners[one]) for one in alive) or time.monotonic() >= deadline:

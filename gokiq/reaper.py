@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Collection
+from collections.abc import Mapping
+from typing import Any
 
 from gokiq.broker import LEASE_S, Broker
 from gokiq.crashes import key_of
@@ -112,11 +113,12 @@ class Reaper:
             proved = is_proved_dead(owners[identity])
             if proved or (not alive and time.monotonic() >= self._believe_from):
                 try:
-                    await self._adopt(identity, owners[identity].get("queues", ()), proved=proved)
+                    await self._adopt(identity, owners[identity], proved=proved)
                 except ReplyError as error:
                     log.error("Cannot adopt the claims of the dead owner %s: %s", identity, error)
 
-    async def _adopt(self, identity: str, queues: Collection[str], *, proved: bool) -> None:
+    async def _adopt(self, identity: str, about: Mapping[str, Any], *, proved: bool) -> None:
+        queues = await self._broker.queues_of(identity, about)
         moved = await self._broker.adopt(identity, queues, proved=proved)
         log.info("Adopted %d claims of the dead owner %s", len(moved), identity)
         self._dispatcher.poke()
