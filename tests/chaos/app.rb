@@ -113,6 +113,26 @@ class EndlessJob
 	end
 end
 
+# Five connections for a whole worker, and half a second's patience.
+if (path = ENV["TEST_DATABASE"])
+	require "active_record"
+	ActiveRecord::Base.establish_connection(adapter: "sqlite3", database: path, pool: 5, checkout_timeout: 0.5)
+
+	# Holds one for as long as a slow database takes.
+	class DatabaseJob
+		include Sidekiq::Job
+
+		def perform(seconds)
+			JOURNAL.record(jid, self.class) do
+				ActiveRecord::Base.connection_pool.with_connection do |connection|
+					connection.execute("SELECT 1")
+					sleep(seconds)
+				end
+			end
+		end
+	end
+end
+
 # Keeps so many megabytes for good.
 class GrowJob
 	include Sidekiq::Job

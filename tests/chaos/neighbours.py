@@ -238,3 +238,16 @@ def an_app_that_is_slow_to_boot(stand: Stand) -> None:
         stand.middle(server)
         stand.finish(server)
         assert server.stop() == 0
+
+
+@scenario(39, jobs=300)
+def a_slow_database_with_few_connections(stand: Stand) -> None:
+    """Five for 50 slots, each job holds one: the queue is late, and burns none of its retries."""
+    env = {"TEST_DATABASE": str(stand.folder / "db.sqlite3")}
+    with stand.gokiq("-c", "50", "--workers", "1", env=env) as server:
+        stand.middle(server)
+        slow = stand.push_next(200, "DatabaseJob", 0.2)
+        stand.finish(server)
+        assert server.stop() == 0
+    failed = [run for run in stand.runs() if run.jid in slow and run.outcome != "done"]
+    assert not failed, f"{len(failed)} found no connection"

@@ -178,11 +178,12 @@ def kill_in_the_middle_of_a_stop(stand: Stand) -> None:
             for _ in range(3):
                 stand.push("SleepJob", 3)
             stand.until(server, lambda b=before: stand.processed() > b + 40, "some were done")
-            since, its_workers = now_ms(), workers(server)
+            its_workers = workers(server)
             server.send_signal(signal.SIGTERM)
             time.sleep(after_s)  # the point of time itself
+            since = now_ms()
             server.kill()
-            stand.excuse(since - UNSETTLED_MS, now_ms() + SEEN_MS, its_workers)
+            stand.excuse(since - UNSETTLED_MS, since + SEEN_MS, its_workers)
     with stand.gokiq("-c", "200", "--workers", "2", name="last") as last:
         stand.finish(last)
         assert last.stop() == 0
