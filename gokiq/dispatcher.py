@@ -28,6 +28,8 @@ LINGER_S = 0.001
 MAX_PAYLOAD_BYTES = MAX_BODY_BYTES - 16
 #: Pause after Redis refused a write (memory full, no permission), seconds.
 REFUSAL_PAUSE_S = 1.0
+#: The same refusal is logged again after this long, seconds.
+COMPLAINT_S = 60.0
 
 
 class Dispatcher:
@@ -65,6 +67,8 @@ class Dispatcher:
         self.fault = ""
         self._fault_since = 0.0
         self._outage_s = 0.0
+        self._complaint = ""
+        self._complain_from = 0.0
         #: Sees newly claimed jobs before they are sent; keeps those that must not run now.
         self.screen: Callable[[list[Job]], list[Job]] = lambda jobs: jobs
 
@@ -206,10 +210,9 @@ class Dispatcher:
             except ConnectionLost as error:
                 await self._outage(error)
             except ReplyError as error:
-                log.error(
-                    "Redis refused to settle or claim, trying again in %g s: %s",
-                    REFUSAL_PAUSE_S,
-                    error,
+                self._complain(
+                    str(error),
+                    f"Redis refused to settle or claim, trying again every {REFUSAL_PAUSE_S:g} s",
                 )
                 self._note(str(error))
                 # The script may have come half-way: claims that it took, outcomes that it wrote.
@@ -329,10 +332,9 @@ class Dispatcher:
             self._settle_from = time.monotonic() + REFUSAL_PAUSE_S
         if taken.refusal:
             self._pause_until = time.monotonic() + REFUSAL_PAUSE_S
-            log.error(
-                "Redis refuses writes, %d outcomes wait and fetching pauses: %s",
-                len(taken.unwritten),
-                taken.refusal,
+            waiting = len(taken.unwritten)
+            self._complain(
+                taken.refusal, f"Redis refuses writes, {waiting} outcomes wait and fetching pauses"
             )
         if taken.dropped:
             self.dropped += taken.dropped
@@ -445,6 +447,13 @@ class Dispatcher:
         queue = self._queue_of[route]
         same = [other for other, name in enumerate(self._queue_of) if name == queue]
         return max(same, key=lambda other: self._valve.free(self._capsule_of[other]))
+
+    def _complain(self, refusal: str, what: str) -> None:
+        """Log it, but the same refusal only now and then."""
+        now = time.monotonic()
+        if refusal != self._complaint or now >= self._complain_from:
+            self._complaint, self._complain_from = refusal, now + COMPLAINT_S
+            log.error("%s: %s", what, refusal)
 
     def _note(self, fault: str) -> None:
         if self.fault:

@@ -124,9 +124,12 @@ class HealthServer:
                     self._serve, address.host, address.port, limit=REQUEST_BYTES
                 )
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            # asyncio's own words repeat the address.
+            number = error.errno or 0
+            plain = os.strerror(number) if number > 0 else error.strerror
             raise BootError(
-                f"cannot listen on {address} for probes: {reason}; give --health another address"
+                f"cannot listen on {address} for probes: {plain or error}; "
+                "give --health another address"
             ) from error
 
     async def close(self) -> None:

@@ -266,7 +266,8 @@ def test_a_probe_is_answered_at_once_while_others_are_silent(stage: Stage) -> No
         ("127.0.0.1:70000", "--health 127.0.0.1:70000: must be HOST:PORT"),
         ("unix:", "--health unix:: the path must have 1 to 107 bytes"),
         ("unix:/nowhere/at/all.sock", "cannot listen on unix:/nowhere/at/all.sock for probes: No"),
-        ("203.0.113.1:7433", "cannot listen on 203.0.113.1:7433 for probes: Cannot assign"),
+        ("203.0.113.1:7433", "cannot listen on 203.0.113.1:7433 for probes: "),
+        ("nowhere.invalid:80", "cannot listen on nowhere.invalid:80 for probes: "),
     ],
 )
 def test_a_wrong_address_is_one_line(address: str, said: str) -> None:

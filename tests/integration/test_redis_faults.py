@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import redis
@@ -18,7 +19,7 @@ import redis
 from devtools.null_sidecar import Entry, NullSidecar, NullWorker, hello
 from devtools.proxy import Proxy
 from devtools.redis_server import RedisServer
-from gokiq import core
+from gokiq import core, dispatcher
 from gokiq.app import RedisAddress, app_info
 from gokiq.broker import Broker, claims_key
 from gokiq.core import Outcome
@@ -225,7 +226,20 @@ def test_read_only(play: Play) -> None:
     play(scene)
 
 
-def test_full(play: Play) -> None:
+def test_full(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    complaints: list[str] = []
+    refusals = 0
+    real = Dispatcher._complain
+
+    def counted(self: Dispatcher, refusal: str, what: str) -> None:
+        nonlocal refusals
+        refusals += 1
+        real(self, refusal, what)
+
+    monkeypatch.setattr(Dispatcher, "_complain", counted)
+    log = Mock(error=lambda text, *args: complaints.append(text % args))
+    monkeypatch.setattr(dispatcher, "log", log)
+
     async def scene(stage: Scene) -> None:
         await stage.middle()
         stage.client.config_set("maxmemory", 1)
@@ -235,7 +249,9 @@ def test_full(play: Play) -> None:
         retries = [n for n in numbers if n % 3 == 0]
         stage._worker.report(stage._outcomes(retries))
         await stage.until(lambda: stage.dispatcher.waiting == len(retries))
-        await stage.until(lambda: "maxmemory" in stage.dispatcher.fault)
+        await stage.until(lambda: refusals > 2)
+        assert "maxmemory" in stage.dispatcher.fault
+        assert len(complaints) == 1, "the same thing is said once a minute"
         stage._worker.report(stage._outcomes([n for n in numbers if n % 3]))
         stage.client.config_set("maxmemory", 0)
         await stage.until(lambda: len(stage._open) == SLOTS)
