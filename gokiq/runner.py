@@ -27,7 +27,6 @@ from gokiq.fleet import Fleet
 from gokiq.health import HealthServer
 from gokiq.heartbeat import Heartbeat, Sources
 from gokiq.identity import Identity, new_identity
-from gokiq.job import describe
 from gokiq.log import configure, get_logger
 from gokiq.monitor import Monitor
 from gokiq.notify import Notifier
@@ -40,6 +39,7 @@ from gokiq.redis_info import RedisWatch, check_server
 from gokiq.redis_link import RedisLink
 from gokiq.reload import Reloader
 from gokiq.roots import Roots, socket_path
+from gokiq.stalls import Stalls
 from gokiq.status import Serving, Status
 from gokiq.switchboard import Switchboard
 from gokiq.timeouts import Timeouts
@@ -63,7 +63,7 @@ class Runner:
         self._monitor = Monitor(str(self._directory / "monitor.sock"))
         self._fleet = Fleet(config.sidecar or socket_path(self._directory))
         self._fleet.on_gone = self._monitor.forget
-        self._monitor.on_stall = self._on_stall
+        self._monitor.on_stall = Stalls(self._fleet).seen
         self._roots = Roots(
             config, self._monitor, self._fleet, self._directory, identity=self._identity.name
         )
@@ -283,23 +283,6 @@ class Runner:
             await check_server(broker.link, app)
         except (ConnectionLost, ReplyError) as error:
             raise BootError(f"{error}; start Redis or correct {app.redis.origin}") from error
-
-    def _on_stall(self, pid: int, stalled: dict[str, Any], lag_ms: float) -> None:
-        """A job that blocks a worker's reactor makes all its neighbours late: name it."""
-        job = next(
-            (w.open.get(stalled.get("number", 0)) for w in self._fleet.workers if w.pid == pid),
-            None,
-        )
-        jid, job_class = describe(job.payload) if job else ("?", "?")
-        frames = " < ".join(map(str, stalled.get("frames") or ()))
-        log.warning(
-            "Worker %d stands still since %.1f s in jid=%s class=%s: %s",
-            pid,
-            lag_ms / 1000,
-            jid,
-            job_class,
-            frames or "no trace",
-        )
 
     def _on_beat(self, app: AppInfo, dispatcher: Dispatcher) -> None:
         self._fleet.beat()
