@@ -1,4 +1,4 @@
-"""Names the job that keeps a worker's reactor from turning, and so makes all its neighbours late."""
+"""Names the job that keeps a worker's reactor from turning, and so makes its neighbours late."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ from gokiq.stalls import REPEAT_S, Stalls
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     lines: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(stalls.log, "warning", lambda text, *args: lines.append(args))
+    log = SimpleNamespace(warning=lambda text, *args: lines.append(args))
+    monkeypatch.setattr(stalls, "log", log)
     return lines
 
 
