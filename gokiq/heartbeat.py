@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from collections import deque
 from collections.abc import Callable
@@ -24,6 +25,8 @@ log = get_logger("heartbeat")
 
 #: Sidekiq 7+ beats every 10 s; its record lives 60 s.
 BEAT_S = 10.0
+#: Longest pause after a beat that failed, seconds; half of it at least, spread at random.
+AGAIN_S = 1.0
 RECORD_TTL_S = 60
 #: Most running jobs shown in the work set, oldest first; the busy count is exact all the same.
 WORK_SET_MAX = 1000
@@ -85,7 +88,7 @@ class Heartbeat:
                 if not self.fault:
                     log.warning("Heartbeat failed, trying again every second: %s", error)
                 self.fault = str(error)
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(AGAIN_S * (1 + random.random()) / 2)
                 continue
             try:
                 async with asyncio.timeout(BEAT_S):
