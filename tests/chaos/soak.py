@@ -55,15 +55,14 @@ class Feeder(threading.Thread):
         self._fleet = fleet
         self._flows = threading.Event()
         self._flows.set()
+        self._over = threading.Event()
         self.error: BaseException | None = None
 
     def run(self) -> None:
         """Thread."""
         try:
-            while True:
-                self._flows.wait()
+            while not self._over.wait(CHUNK / RATE):
                 self._push()
-                time.sleep(CHUNK / RATE)  # the rate itself
         except BaseException as error:
             self.error = error
 
@@ -81,6 +80,11 @@ class Feeder(threading.Thread):
     def resume(self) -> None:
         """Push again."""
         self._flows.set()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._over.set()
+        self.join()
 
 
 @dataclass(slots=True)
@@ -142,6 +146,7 @@ class Soak:
         self._feeder = Feeder(fleet)
         self._vitals = Vitals(fleet)
         self._books = Books()
+        self._over = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
 
     def run(self) -> dict[str, object]:
@@ -149,8 +154,13 @@ class Soak:
         began = time.monotonic()
         self._feeder.start()
         self._sampler.start()
-        while time.monotonic() < self._end and not self._books.notes:
-            self._chapter(min(time.monotonic() + CHAPTER_S, self._end))
+        try:
+            while time.monotonic() < self._end and not self._books.notes:
+                self._chapter(min(time.monotonic() + CHAPTER_S, self._end))
+        finally:
+            self._feeder.stop()
+            self._over.set()
+            self._sampler.join()
         return self._results(time.monotonic() - began)
 
     def _chapter(self, until: float) -> None:
@@ -195,12 +205,14 @@ class Soak:
 
     def _sample(self) -> None:
         last = time.monotonic()
-        while True:
-            self._vitals.sample()
-            if time.monotonic() - last >= 60:
-                last = time.monotonic()
-                print(f"{time.strftime('%H:%M:%S')} {self._line()}", flush=True)
-            time.sleep(SAMPLE_S)
+        try:
+            while not self._over.wait(SAMPLE_S):
+                self._vitals.sample()
+                if time.monotonic() - last >= 60:
+                    last = time.monotonic()
+                    print(f"{time.strftime('%H:%M:%S')} {self._line()}", flush=True)
+        except Exception as error:
+            self._books.notes.append(f"what it uses cannot be told: {error!r}")
 
     def _line(self) -> str:
         books = self._books
@@ -233,14 +245,14 @@ class Soak:
         }
 
 
-def soak(minutes: float, seed: int) -> dict[str, object]:
-    """From an empty Redis to the results."""
+def soak(minutes: float, seed: int, sabotage: str = "") -> dict[str, object]:
+    """From an empty Redis to the results; `sabotage` is one of sabotage.py."""
     folder = Path(tempfile.mkdtemp(prefix="gokiq-soak-"))
     with (
         RedisServer(appendonly=True, settings=WRITES_AT_ONCE) as redis,
         Proxy(redis.socket, seed=seed) as proxy,
     ):
-        fleet = Fleet(Stand(redis, proxy, folder, seed))
+        fleet = Fleet(Stand(redis, proxy, folder, seed, sabotage))
         try:
             fleet.start()
             results = Soak(fleet, minutes).run()
