@@ -12,6 +12,9 @@ from pathlib import Path
 from .catalogue import SCENARIOS
 from .runner import run_all
 
+#: Of the list of faults. The last one is a soak (soak.py).
+ROWS = set(range(1, 41))
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
@@ -24,6 +27,8 @@ def main() -> None:
     if arguments.list:
         for one in chosen:
             print(f"{one.name:46} rows {', '.join(map(str, one.rows))}")
+        missing = sorted(ROWS - {row for one in chosen for row in one.rows})
+        print(f"not shown by these: {', '.join(map(str, missing)) or 'none'}")
         return
     unknown = set(arguments.only or ()) - {one.name for one in SCENARIOS}
     if unknown:
