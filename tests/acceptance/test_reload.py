@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -314,6 +317,99 @@ def test_a_link_to_the_release_is_followed_anew(deploys: Deploys) -> None:
         deploys.reload()
         assert deploys.version() == "new"
         assert server.stop() == 0
+
+
+def test_systemd_is_told_of_both_ends_of_every_reload(deploys: Deploys) -> None:
+    deploys.write("old")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(deploys.folder / "notify"))
+        systemd.setblocking(False)
+        told: list[str] = []
+
+        def heard(*expected: str) -> bool:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    told.append(systemd.recv(4096).decode())
+            found = [text.split("=")[0] for text in told if not text.startswith("STATUS")]
+            return found == list(expected)
+
+        env = {"NOTIFY_SOCKET": str(deploys.folder / "notify")}
+        with deploys.start("--workers", "1", env=env) as server:
+            deploys.until(lambda: heard("READY"), "it was ready")
+            began_us = time.monotonic_ns() // 1000
+            deploys.reload(signal.SIGHUP)
+            deploys.until(lambda: heard("READY", "RELOADING", "READY"), "it had reloaded")
+            [at] = [re.search(r"MONOTONIC_USEC=(\d+)$", t) for t in told if "RELOADING=1" in t]
+            assert at is not None
+            assert began_us <= int(at.group(1)) <= time.monotonic_ns() // 1000
+
+            deploys.app.write_text("raise 'no'")
+            server.send_signal(signal.SIGHUP)
+            names = ["READY"] + 2 * ["RELOADING", "READY"]
+            deploys.until(lambda: heard(*names), "it had tried again")
+            server.send_signal(signal.SIGTSTP)
+            deploys.said("Quiet: ")
+            server.send_signal(signal.SIGHUP)
+            names += ["RELOADING", "READY"]
+            deploys.until(lambda: heard(*names), "it had refused")
+            assert server.stop() == 0
+        assert heard(*names, "STOPPING")
+
+
+def test_there_is_one_leader_while_both_are_there(deploys: Deploys) -> None:
+    """With `--events one`; its successor's handlers wait until it is gone."""
+    note = 'File.write("{0}", "{1} #{{VERSION}}\\n", mode: "a")'
+    path = deploys.folder / "events"
+    start, stop = (note.format(path, word) for word in ("start", "stop"))
+    config = f"Sidekiq.configure_server {{ |c| c.on(:startup) {{ {start} }}; "
+    config += f"c.on(:shutdown) {{ {stop} }} }}"
+    deploys.write("old", config=config)
+    with deploys.start("--workers", "2", "--events", "one") as server:
+        deploys.push(payload("a" * 24, "SleepJob", 4))
+        deploys.until(lambda: len(deploys.runs()) == 1, "the job had started")
+        deploys.write("new", config=config)
+        deploys.reload()
+        deploys.until(lambda: path.read_text().count("start") == 2, "the new one leads")
+        assert server.stop() == 0
+    assert path.read_text().split("\n") == ["start old", "stop old", "start new", "stop new", ""]
+
+
+ON_TERMINAL = """
+import os, sys
+os.open(sys.argv[1], os.O_RDWR)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def test_hup_reloads_at_a_terminal_and_stops_when_it_is_closed(deploys: Deploys) -> None:
+    deploys.write("old")
+    ours, theirs = os.openpty()
+    server = deploys.start("--workers", "1")
+    server.argv = [sys.executable, "-c", ON_TERMINAL, os.ttyname(theirs), *server.argv]
+    with server:
+        server.wait_ready()
+        os.close(theirs)
+        deploys.write("new")
+        deploys.reload(signal.SIGHUP)
+        assert deploys.version() == "new"
+        os.close(ours)
+        assert server.wait(15) == 0
+    assert not deploys.client.keys("gokiq:*")
+
+
+def test_the_crashed_job_of_an_old_worker_runs_on_the_new_code(deploys: Deploys) -> None:
+    deploys.write("old")
+    with deploys.start("--workers", "1", "-t", "30") as server:
+        deploys.push(payload("a" * 24, "SleepJob", 3))
+        deploys.until(lambda: len(deploys.runs()) == 1, "the job had started")
+        deploys.write("new")
+        deploys.reload()
+        os.kill(deploys.runs()[0].pid, signal.SIGKILL)
+        deploys.finish(server)
+        assert deploys.version() == "new"
+        deploys.until(lambda: len(process_tree(server.pid)) == 3, "the old root had ended")
+        assert server.stop() == 0
+    assert [run.outcome for run in deploys.runs()] == [None, "done"]
 
 
 def test_another_redis_wants_a_restart(deploys: Deploys) -> None:
