@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "async"
+require "console"
 require "json"
 require "socket"
 
@@ -16,11 +18,16 @@ module Gokiq
 			# Bytes asked of the socket at once.
 			READ_BYTES = 262_144
 
+			# Seconds that a peer has from HELLO to WELCOME: the worker serves nobody else meanwhile.
+			WELCOME_S = 60
+
 			# @parameter socket [UNIXSocket]
 			# @parameter worker [Worker] Whose jobs these are.
-			def initialize(socket, worker)
+			# @parameter patience_s [Numeric] For WELCOME.
+			def initialize(socket, worker, patience_s: WELCOME_S)
 				@socket = socket
 				@worker = worker
+				@patience_s = patience_s
 				@outbox = Outbox.new(socket)
 				@routes = nil
 			end
@@ -34,6 +41,7 @@ module Gokiq
 
 				@outbox.start
 				@outbox.push(Frame::HELLO, JSON.generate(@worker.hello))
+				patience = Async(transient: true, annotation: "gokiq welcome") { end_unless_welcomed }
 				reader = Frame::Reader.new(from: :orchestrator)
 
 				while true
@@ -45,6 +53,7 @@ module Gokiq
 			rescue SystemCallError, IOError
 				# The peer is gone; the worker knows what to do.
 			ensure
+				patience&.stop
 				@socket.close
 			end
 
@@ -71,6 +80,16 @@ module Gokiq
 
 			def refuse_stranger
 				Console.warn(self, "Refused a connection of user #{@peer}.")
+			end
+
+			def end_unless_welcomed
+				sleep(@patience_s)
+				return if @routes
+
+				Console.warn(self, "A connection that has not said WELCOME within #{@patience_s} s is closed.")
+				@socket.shutdown
+			rescue SystemCallError
+				# It has ended by itself.
 			end
 
 			def handle(type, body)

@@ -2,6 +2,7 @@
 
 require "minitest/autorun"
 require "support/with_root"
+require "gokiq/sidecar/session"
 
 # One connection of a worker in a process of its own.
 class SessionTest < Minitest::Test
@@ -24,6 +25,22 @@ class SessionTest < Minitest::Test
 		assert_match(/no-redis\z/, hello["redis"]["path"])
 		assert_equal 50, peer.greet
 		assert_equal "server true", root.notes.first
+	end
+
+	def test_a_peer_that_never_says_welcome_is_left
+		["", [100, 3, 0].pack("NCC")].each do |said|
+			ours, theirs = UNIXSocket.pair
+			theirs.write(said)
+			worker = Struct.new(:hello).new({})
+
+			session = Gokiq::Sidecar::Session.new(ours, worker, patience_s: 0.1)
+
+			capture_subprocess_io do
+				Sync { |task| task.with_timeout(Wait::LIMIT_S) { session.run } }
+			end
+
+			assert_match(/{}\z/, theirs.read)
+		end
 	end
 
 	def test_every_slot_may_have_a_connection
