@@ -105,6 +105,15 @@ def deploy(fleet: Fleet) -> None:
     fleet.renew_fragile()
 
 
+def reload(fleet: Fleet) -> None:
+    """USR2: new processes beside the old."""
+    before = set(workers(fleet.fragile))
+    fleet.fragile.send_signal(signal.SIGUSR2)
+    fleet.stand.until(
+        fleet.fragile, lambda: not before & set(workers(fleet.fragile)), "the old had left", 60
+    )
+
+
 def restart_redis(fleet: Fleet) -> None:
     """SIGKILL; its append-only file brings all back."""
     with fleet.redis_lock:
@@ -183,6 +192,7 @@ FAULTS: tuple[Callable[[Fleet], None], ...] = (
     kill_an_orchestrator,
     kill_everything,
     deploy,
+    reload,
     restart_redis,
     partition,
     slow_network,

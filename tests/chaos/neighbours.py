@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 import time
 
 from devtools.child import Child
 from devtools.gokiq import GokiqFast, Sidekiq
-from devtools.programs import find_program
+from devtools.programs import ROOT, find_program
 from devtools.redis_server import RedisServer
 
 from .registry import SEEN_MS, UNSETTLED_MS, kill, scenario, workers
@@ -236,6 +238,52 @@ def an_app_that_is_slow_to_boot(stand: Stand) -> None:
     with stand.gokiq("-c", "10", "--workers", "1", env={"TEST_BOOT": "20"}) as server:
         assert stand.processed() == 0
         stand.middle(server)
+        stand.finish(server)
+        assert server.stop() == 0
+
+
+def reload(server: GokiqFast) -> subprocess.CompletedProcess[str]:
+    """`gokiq-fast reload`, to its end."""
+    command = [sys.executable, "-m", "gokiq", "reload", "--pid", str(server.pid)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, cwd=ROOT)
+
+
+@scenario(35)
+def reload_again_and_again(stand: Stand) -> None:
+    """New code beside the old, five times under load; one of them does not boot."""
+    switch = stand.folder / "bad"
+    with stand.gokiq("-c", "50", "--workers", "2", env={"TEST_BOOT": str(switch)}) as server:
+        for turn in range(5):
+            stand.middle(server, 0.1 * (turn + 1))
+            before, is_bad = set(workers(server)), turn == 2
+            if is_bad:
+                switch.touch()
+            told = reload(server)
+            switch.unlink(missing_ok=True)
+            assert (told.returncode != 0) == is_bad, told
+            if is_bad:
+                assert "a bad deploy" in told.stderr, told.stderr
+                assert before <= set(workers(server)), "the old code did not stay"
+            else:
+                stand.until(
+                    server, lambda b=before: not b & set(workers(server)), "the old code had left"
+                )
+        stand.recovered(server, 5)
+        stand.finish(server)
+        assert server.stop() == 0
+
+
+@scenario(35)
+def kill_the_root_during_a_reload(stand: Stand) -> None:
+    """The new code takes over, or another root comes."""
+    with stand.gokiq("-c", "50", "--workers", "2", env={"TEST_BOOT": "1"}) as server:
+        stand.middle(server)
+        since, (root, *orphans) = now_ms(), workers(server)
+        server.send_signal(signal.SIGUSR2)
+        time.sleep(0.5)  # the point of time itself
+        kill(root)
+        stand.excuse(since, now_ms() + SEEN_MS, orphans)
+        stand.recovered(server, 30)
         stand.finish(server)
         assert server.stop() == 0
 
