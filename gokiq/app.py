@@ -130,10 +130,9 @@ class AppInfo:
         """The routes for WELCOME. One that no capsule has keeps its place, under the name of a
         capsule that is there: no job will be sent by it.
         """
-        names = {c.name for c in self.capsules}
-        first = self.capsules[0].name
+        names = [c.name for c in self.capsules]
         return [
-            {"capsule": r.capsule if r.capsule in names else first, "queue": r.queue}
+            {"capsule": r.capsule if r.capsule in names else names[0], "queue": r.queue}
             for r in self.routes
         ]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ async def stage(
     concurrency: int = 10,
     judge: Judge = all_well,
     workers: int = 1,
+    routes: Sequence[str] = ("default",),
 ) -> AsyncIterator[Stage]:
     greeting = hello(redis=server.socket, concurrency=concurrency)
     app = app_info(greeting)
@@ -97,7 +98,7 @@ async def stage(
     dispatcher = Dispatcher(broker, Valve({"default": concurrency}), app, fleet, random.Random(1))
     fleet.on_finished, fleet.on_orphans = dispatcher.finished, dispatcher.give_back
     fleet.on_room = dispatcher.room_changed
-    fleet.welcome_all(ME, [{"capsule": "default", "queue": "default"}])
+    fleet.welcome_all(ME, [{"capsule": "default", "queue": queue} for queue in routes])
     await broker.renew({})
     parts = (dispatcher, fleet, Waker(links[2], dispatcher))
     async with (
@@ -165,6 +166,41 @@ def test_never_more_jobs_out_of_the_queue_than_slots(play: Any, client: redis.Re
         assert client.llen("queue:default") == 42
 
     play(scene, concurrency=7, judge=hold)
+
+
+def test_jobs_claimed_by_rules_that_have_changed_meanwhile_go_back(
+    play: Any, client: redis.Redis, server: RedisServer
+) -> None:
+    jobs = push(client, 20)
+    client.lpush("queue:added", "new")
+
+    async def scene(stage: Stage) -> None:
+        await stage.until(lambda: len(stage.sidecar.seen) == 5)
+        claim = stage.broker.settle_claim
+
+        async def then_reload(*args: Any) -> Any:
+            taken = await claim(*args)
+            if taken.claims and stage.broker.settle_claim is not claim:
+                stage.broker.settle_claim = claim  # type: ignore[method-assign]
+                app = app_info(hello(redis=server.socket, queues=[("added", 0)], concurrency=3))
+                before = app_info(hello(redis=server.socket))
+                stage.broker.reloaded(["default", "added"], dead_max_jobs=9, dead_timeout_s=9)
+                stage.dispatcher.reloaded(app.following(before))
+            return taken
+
+        stage.broker.settle_claim = then_reload  # type: ignore[method-assign]
+        worker = stage.sidecar.workers[0]
+        worker.report([Outcome(number, core.OK, 1) for number in (1, 2)])
+        await stage.until(lambda: client.llen("queue:default") == 15)
+        assert client.lrange("queue:default", 0, -1) == jobs[:4:-1]
+        # More are out than there are slots now: the new queue waits for room.
+        worker.report([Outcome(3, core.OK, 1)])
+        await stage.until(lambda: stage.payloads() == [*jobs[:5], b"new"])
+        worker.report([Outcome(4, core.OK, 1), Outcome(5, core.OK, 1)])
+        await stage.until(lambda: client.get("stat:processed") == b"5")
+        assert client.hlen(claims_key(ME, "default")) == 0
+
+    play(scene, concurrency=5, judge=hold, routes=["default", "added"])
 
 
 def test_a_job_pushed_to_an_idle_system_is_seen_without_polling(

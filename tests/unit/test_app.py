@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from devtools.null_sidecar import hello
-from gokiq.app import app_info, parse_hello
+from gokiq.app import AppInfo, Route, app_info, parse_hello
 from gokiq.errors import ProtocolError
 
 VALUES = [None, True, -1, 1e999, "", "x", "\ud800", [], [[]], [None], [["a"]], {}, {"a": 1}]
@@ -40,3 +40,26 @@ def test_a_process_that_is_no_process_is_refused(key: str, value: Any) -> None:
 def test_what_is_no_object_is_refused(text: bytes) -> None:
     with pytest.raises(ProtocolError, match="HELLO"):
         parse_hello(text)
+
+
+def served(*queues: str, capsule: str = "default") -> AppInfo:
+    said = hello(redis=Path("/redis.sock"), queues=[(queue, 0) for queue in queues])
+    said["sidekiq"]["capsules"][0]["name"] = capsule
+    return app_info(said)
+
+
+def test_an_app_that_follows_another_keeps_its_routes_and_adds_its_own() -> None:
+    app = served("c", "a").following(served("a", "b"))
+
+    assert [route.queue for route in app.routes] == ["a", "b", "c"]
+    assert app.live_routes == {0, 2}
+    assert app.queue_names == ("c", "a")
+    assert served("b").following(app).routes == app.routes
+
+
+def test_a_route_without_a_capsule_is_greeted_under_the_name_of_another() -> None:
+    app = served("a", capsule="new").following(served("a", capsule="old"))
+
+    assert app.routes == (Route("old", "a"), Route("new", "a"))
+    assert app.live_routes == {1}
+    assert app.wire_routes() == 2 * [{"capsule": "new", "queue": "a"}]

@@ -31,3 +31,24 @@ def test_releasing_more_than_was_taken_is_an_error() -> None:
 
     with pytest.raises(ValueError, match="2 slots released"):
         valve.release("default", 2)
+
+
+def test_what_is_about_to_be_released_counts_as_free_only_within_the_limit() -> None:
+    valve = Valve({"default": 2})
+    valve.take("default", 5)
+
+    assert valve.free("default", 3) == 0
+    assert valve.free("default", 4) == 1
+
+
+def test_new_limits_leave_what_was_taken() -> None:
+    valve = Valve({"default": 5, "mail": 2})
+    valve.take("default", 4)
+    valve.take("mail", 1)
+
+    valve.resize({"default": 3, "letters": 1})
+
+    assert [valve.free(name) for name in ("default", "mail", "letters")] == [0, 0, 1]
+    assert (valve.taken, valve.limit) == (5, 4)
+    valve.release("mail", 1)
+    assert valve.free("mail") == 0
