@@ -41,6 +41,12 @@ class SleepJob
   end
 end
 
+class KillJob
+  include Sidekiq::Job
+
+  def perform = Process.kill(:KILL, Process.pid)
+end
+
 class VersionJob
   include Sidekiq::Job
 
@@ -410,6 +416,45 @@ def test_the_crashed_job_of_an_old_worker_runs_on_the_new_code(deploys: Deploys)
         deploys.until(lambda: len(process_tree(server.pid)) == 3, "the old root had ended")
         assert server.stop() == 0
     assert [run.outcome for run in deploys.runs()] == [None, "done"]
+
+
+def test_a_startup_handler_that_raises_is_a_failed_boot(deploys: Deploys) -> None:
+    deploys.write("old")
+    with deploys.start("--workers", "2") as server:
+        server.wait_ready()
+        handler = "Sidekiq.configure_server { |c| c.on(:startup) { raise 'not today' } }"
+        deploys.write("new", config=handler)
+        server.send_signal(signal.SIGUSR2)
+        deploys.said("old code goes on: the app failed to boot: RuntimeError: a startup handler: ")
+        assert deploys.version() == "old"
+        deploys.until(lambda: len(process_tree(server.pid)) == 4, "the new root had ended")
+        assert server.stop() == 0
+
+
+def test_a_reload_that_is_asked_for_during_the_boot_follows_it(deploys: Deploys) -> None:
+    deploys.write("old", config=f'sleep 0.02 until File.exist?("{deploys.folder}/go")')
+    with deploys.start("--workers", "1") as server:
+        deploys.said("booting the app")
+        server.send_signal(signal.SIGUSR2)
+        deploys.said("Reload: it follows the boot")
+        deploys.write("new")
+        (deploys.folder / "go").touch()
+        deploys.said("Reloaded in")
+        assert deploys.version() == "new"
+        assert server.stop() == 0
+
+
+def test_suspects_have_a_worker_of_the_new_code(deploys: Deploys) -> None:
+    deploys.write("old")
+    with deploys.start("-c", "5", "--workers", "1") as server:
+        server.wait_ready()
+        deploys.write("new")
+        deploys.reload()
+        deploys.push(payload("a" * 24, "KillJob"))
+        deploys.until(lambda: deploys.client.zcard("dead") == 1, "the job was convicted")
+        assert server.stop() == 0
+    assert "runs alone" in deploys.log
+    assert "No worker has come" not in deploys.log
 
 
 def test_another_redis_wants_a_restart(deploys: Deploys) -> None:
