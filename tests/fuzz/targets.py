@@ -35,7 +35,7 @@ MANY_ELEMENTS = re.compile(rb"[*%~>|][0-9]{7,}")
 HELLO = hello_of_an_app(redis=Path("/redis.sock"))
 
 FROM_WORKER = frozenset({1, 3, 5, 8, 10, 11, 12, 15})
-FROM_ORCHESTRATOR = frozenset({2, 4, 6, 7, 8, 9, 12, 13, 14})
+FROM_ORCHESTRATOR = frozenset({2, 4, 6, 7, 8, 9, 12, 13, 14, 16})
 #: What the orchestrator looks for in payloads, and names that JSON must escape.
 NAMES = ("queue", "jid", "at", "class", "wrapped", "retry_count", "é", 'a"b', "")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devtools.programs import find_program
+from gokiq import core
 from gokiq.errors import PayloadError
 from gokiq.payload import scan, splice
 from gokiq.promotion import needs_client
 from tests.fuzz.inputs import kept
+from tests.fuzz.targets import FROM_ORCHESTRATOR, fed
 
 pytestmark = pytest.mark.integration
 
@@ -84,6 +87,34 @@ def test_what_is_kept(judge: Judge) -> None:
     more = [path.read_bytes() for path in Path(found).iterdir()] if found else []
     for payload in [*kept("payload"), *kept("hello"), *more]:
         judge(payload)
+
+
+def test_streams_are_cut_alike() -> None:
+    rng = random.Random(1)
+    streams = kept("frames")
+    for stream in kept("frames"):
+        for _ in range(3):
+            changed = bytearray(stream or b"\x00")
+            changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+            streams.append(bytes(changed))
+    ruby = subprocess.run(
+        [find_program("ruby"), Path(__file__).with_name("frames.rb")],
+        input="".join(f"{stream.hex()}\n" for stream in streams),
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    answers = [json.loads(line) for line in ruby.stdout.splitlines()]
+
+    assert len(answers) == len(streams) > 200
+    for stream, (frames, waiting) in zip(streams, answers, strict=True):
+        expected, left, error = fed(core, FROM_ORCHESTRATOR, [stream])
+        if error is not None:
+            assert waiting is None, stream
+        else:
+            assert waiting == (left > 0), stream
+            assert frames == [[kind, body.hex()] for kind, body in expected], stream
 
 
 KEY = st.sampled_from([*NAMES, "args", "\x00", "\ud83d\ude00"]) | st.text(max_size=6)
