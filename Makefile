@@ -10,7 +10,7 @@ MINUTES ?= 60
 setup: ## Make Ruby, Redis and the virtual environment under .dev/
 	@script/setup
 
-demo: setup ## Show gokiq at work beside a small Rails application
+demo: setup ## Show gokiq at work on 20,000 jobs, with a verdict by jid
 	@.dev/venv/bin/python -m examples.demo
 
 test: ## Run the static checks and the tests of both languages

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gokiq.cpus import usable_cpus
 from gokiq.errors import ConfigError
 from gokiq.health import PATH_BYTES, Address, parse_address
 from gokiq.log import LEVELS
@@ -62,7 +64,7 @@ def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
     require = arguments.require
     directory = Path(require) if require and Path(require).is_dir() else Path(".")
     _check_paths(arguments, directory)
-    workers = _workers(arguments.workers, environ)
+    workers = _workers(arguments.workers, arguments.concurrency, environ)
     slots = _positive("WORKER_CONCURRENCY", environ.get("WORKER_CONCURRENCY") or None)
     concurrency = _positive("-c", arguments.concurrency)
     if concurrency is None and slots is not None:
@@ -148,11 +150,14 @@ def _check_paths(arguments: argparse.Namespace, directory: Path) -> None:
         )
 
 
-def _workers(flag: str | None, environ: Mapping[str, str]) -> int:
+def _workers(flag: str | None, concurrency: str | None, environ: Mapping[str, str]) -> int:
     if flag is not None:
         return _positive("--workers", flag) or 1
     named = environ.get("GOKIQ_WORKERS")
-    return _positive("GOKIQ_WORKERS", named) if named else len(os.sched_getaffinity(0))  # type: ignore[return-value]
+    if named:
+        return _positive("GOKIQ_WORKERS", named) or 1
+    # A worker without a slot would be idle for ever.
+    return min(usable_cpus(), _positive("-c", concurrency) or sys.maxsize)
 
 
 def _sidecar(value: str | None) -> str | None:

@@ -132,7 +132,7 @@ class Monitor:
             ending = (message.get("signal"), message.get("status"))
             _bounded(self._endings)[pid] = ending
             if any(ending):
-                log.info("Worker process %d ended with signal %s, status %s", pid, *ending)
+                log.debug("Worker process %d ended with signal %s, status %s", pid, *ending)
             self._news.set()
         elif event == "exiting":
             self.forget(int(message.get("pid") or 0))

@@ -20,6 +20,8 @@ log = get_logger("poller")
 #: How long a member that a worker judges is hidden from everyone else, seconds. One whose client
 #: middleware raised comes up again after that.
 LEASE_S = 60
+#: An interval of 0 would keep Redis busy with nothing, seconds.
+LEAST_PAUSE_S = 0.1
 #: Members of more bytes than this do not travel to a worker together.
 GROUP_BYTES = 8_388_608
 
@@ -155,7 +157,8 @@ class Poller:
         processes = max(1, int(await self._broker.link.call("SCARD", "processes")))
         average = self._app.poll_interval_average_s or processes * self._app.average_poll_interval_s
         chance = self._rng.random()
-        return average * chance + average / 2 if processes < 10 else 2 * average * chance
+        pause_s = average * chance + average / 2 if processes < 10 else 2 * average * chance
+        return max(pause_s, LEAST_PAUSE_S)
 
 
 def _groups(members: list[bytes]) -> Iterator[list[bytes]]:

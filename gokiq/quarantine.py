@@ -175,9 +175,10 @@ class Quarantine:
     async def _judge(self, crash: _Crash) -> None:
         told = await self._monitor.ending(crash.pid, ENDING_S)
         ending = Ending(*told, rss_kb=crash.rss_kb, out_of_memory=self._oom.has_risen())
-        log.error(
-            "Worker %d %s; the %d jobs that it had are not lost", crash.pid, ending, len(crash.jobs)
+        had = (
+            f"the {len(crash.jobs)} jobs that it had are not lost" if crash.jobs else "it was idle"
         )
+        log.error("Worker %d %s; %s", crash.pid, ending, had)
         if any(job.number in self._overdue for job in crash.jobs):
             self._settle_overdue(crash)
             return

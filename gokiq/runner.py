@@ -195,7 +195,7 @@ class Runner:
                 tasks.create_task(self._systemd.run(), name="systemd"),
                 tasks.create_task(redis_watch.run(), name="redis-watch"),
             ]
-            if limits:
+            if limits and self._config.sidecar is None:  # nor is its root ours to ask
                 recycler = Recycler(self._fleet, self._monitor, limits)
                 running.append(tasks.create_task(recycler.run(), name="recycler"))
             if self._config.sidecar is None:  # another's workers send their beats elsewhere

@@ -8,13 +8,14 @@ module Gokiq
 		# The values of Sidekiq's configuration once the application is loaded: those that nobody can run with, and those
 		# that Sidekiq takes for something else than was meant.
 		class ConfigValues
-			# What HELLO carries as a number, and whether it may be missing.
+			# What has to be a number, from where on, and whether it may be missing.
 			NUMBERS = {
-				timeout: false,
-				dead_max_jobs: false,
-				dead_timeout_in_seconds: false,
-				average_scheduled_poll_interval: false,
-				poll_interval_average: true,
+				timeout: [0, false],
+				dead_max_jobs: [0, false],
+				dead_timeout_in_seconds: [0, false],
+				average_scheduled_poll_interval: [0, false],
+				poll_interval_average: [0, true],
+				max_retries: [0, true],
 			}.freeze
 
 			# @parameter config [Sidekiq::Config]
@@ -26,11 +27,11 @@ module Gokiq
 			def check
 				@config.capsules.each_value { |capsule| check_concurrency(capsule) }
 
-				NUMBERS.each do |key, optional|
+				NUMBERS.each do |key, (least, optional)|
 					value = @config[key]
 					next if optional && value.nil?
 
-					refuse(key, value, "must be a number") unless number?(value)
+					refuse(key, value, "must be a number of at least #{least}") unless number?(value) && Float(value) >= least
 				end
 			end
 

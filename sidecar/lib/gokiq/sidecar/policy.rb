@@ -19,6 +19,9 @@ module Gokiq
 			# Seconds before each further replacement.
 			PAUSE_S = 0.25
 
+			# Seconds before the replacement of a worker whose `startup` handlers have raised: the next one's will, too.
+			START_PAUSE_S = 1.0
+
 			def initialize
 				super
 
@@ -46,7 +49,7 @@ module Gokiq
 				return if container.stopping?
 				return give_up(container) if status&.exitstatus == Failure::STATUS && !@served && container.state.none? { |_, state| state[:ready] }
 
-				pace
+				status&.exitstatus == Failure::STATUS ? sleep(START_PAUSE_S) : pace
 			end
 
 			private

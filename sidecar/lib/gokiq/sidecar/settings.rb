@@ -108,7 +108,7 @@ module Gokiq
 				number = Integer(value, 10, exception: false)
 				return number if number&.positive?
 
-				raise BootError.new("#{name} is not a positive integer: #{value.inspect}")
+				raise BootError.new("#{name} is not a positive integer: #{value.inspect}", error_class: "ConfigError")
 			end
 
 			def seconds(env, name)

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "sidekiq"
+require "sidekiq/manager"
 
 require_relative "stock"
 
@@ -10,9 +11,10 @@ module Gokiq
 		# operator must not find out by missing it.
 		module Unused
 			# @parameter config [Sidekiq::Config]
+			# @parameter threads [Array(Thread)] That run beside the main one.
 			# @returns [Array(String)] One line for each.
-			def self.of(config)
-				[fetch(config), enqueuing(config), paid].flatten.compact
+			def self.of(config, threads: Thread.list - [Thread.main])
+				[fetch(config), enqueuing(config), managers, forked(threads), paid].flatten.compact
 			end
 
 			# Gems that limit or order fetching replace Sidekiq's fetcher, or wrap its methods.
@@ -31,6 +33,26 @@ module Gokiq
 				"scheduled_enq #{other} is not used: gokiq moves due jobs itself, through the app's client middleware"
 			end
 			private_class_method :enqueuing
+
+			# Gems that limit queues hang into the class that starts Sidekiq's threads.
+			def self.managers
+				others = ::Sidekiq::Manager.ancestors.take_while { |ancestor| ancestor != ::Sidekiq::Manager }
+				"#{others.join(", ")} in Sidekiq::Manager has no effect: gokiq claims jobs itself, what it limits is not limited" if others.any?
+			end
+			private_class_method :managers
+
+			# A thread is no part of a fork. Those that start themselves again after one are left out.
+			RESTARTED = %r{/timeout\.rb|/active_record/|/connection_pool|/concurrent/|/lib/async/|/lib/gokiq/sidecar/}
+
+			def self.forked(threads)
+				places = threads.map { |thread| thread.inspect[/(\/\S+:\d+)/, 1].to_s }
+				lost = places.grep_v(RESTARTED)
+				return if lost.empty?
+
+				"#{lost.size} threads that were started while the app was loaded do not run in the workers, which are forked from it " \
+					"(#{lost.first(3).join(", ")}); start them in config.on(:startup)"
+			end
+			private_class_method :forked
 
 			# Their jobs, middleware and sets work as far as they are made of Sidekiq's own parts.
 			def self.paid

@@ -3,6 +3,7 @@
 require "async"
 require "console"
 
+require_relative "addons"
 require_relative "body"
 require_relative "failure"
 require_relative "leader"
@@ -83,7 +84,7 @@ module Gokiq
 			def start
 				@signals = trap_signals
 				::Sidekiq::CLI.instance.launcher = Launcher.new(@state, @application.orchestrator)
-				share_events if @application.events == :one
+				lead if @application.events == :one || Addons.any?
 				start_up { @lifecycle.startup }
 				@task = Async(annotation: "gokiq worker") { work }
 				self
@@ -119,7 +120,11 @@ module Gokiq
 			def quiet
 				@state.quiet!
 				@workload.interrupt_all
-				Async(transient: true, annotation: "gokiq quiet") { @lifecycle.quiet }
+
+				Async(transient: true, annotation: "gokiq quiet") do
+					@addons&.quiet
+					@lifecycle.quiet
+				end
 			end
 
 			# Let running jobs end, then leave. Asking again can only shorten their time.
@@ -140,16 +145,25 @@ module Gokiq
 				@application.plan.lane == :thread ? Thread.new(&block).value : yield
 			end
 
-			# The application's handlers are for one worker: this one, or it waits for its turn.
-			def share_events
-				@lifecycle.stand_by
+			# Some things are for one worker alone: this one, or it waits for its turn.
+			def lead
+				@lifecycle.stand_by if @application.events == :one
 				leader = Leader.new(@application.leader_path)
-				return @lifecycle.take_over if leader.take
+				is_first = leader.take
+				@lifecycle.take_over if is_first
 
 				Async(transient: true, annotation: "gokiq leader") do
-					leader.wait
-					start_up { @lifecycle.take_over }
+					leader.wait unless is_first
+					start_up { take_over }
 				end
+			end
+
+			def take_over
+				@lifecycle.take_over
+				return if @state.quiet? || !Addons.any?
+
+				@addons = Addons.new(@application.config)
+				in_lane { @addons.run }
 			end
 
 			# Sidekiq ends the process when a handler raises. So does this worker; its root judges whether to go on.
@@ -250,6 +264,7 @@ module Gokiq
 				@left = true
 				# It has taken the metrics and may not have written them yet.
 				attend(@beat) if @beat
+				@addons&.stop
 				@lifecycle.shutdown
 				@lifecycle.exit
 				@monitor.call("exiting", reason: reason)

@@ -12,28 +12,52 @@ class UnusedTest < Minitest::Test
 	Unused = Gokiq::Sidecar::Unused
 
 	def test_an_ordinary_app_hears_nothing
-		assert_empty Unused.of(@config)
+		assert_empty warnings
 	end
 
 	def test_a_fetcher_of_its_own
 		@config[:fetch_class] = Minitest
 
-		assert_match(/the fetcher Minitest is not used/, Unused.of(@config).fetch(0))
+		assert_match(/the fetcher Minitest is not used/, warnings.fetch(0))
 	end
 
 	def test_a_way_of_its_own_to_enqueue
 		@config[:scheduled_enq] = Minitest
 
-		assert_match(/scheduled_enq Minitest is not used/, Unused.of(@config).fetch(0))
+		assert_match(/scheduled_enq Minitest is not used/, warnings.fetch(0))
 	end
 
 	%w[Pro Enterprise].each do |edition|
 		define_method(:"test_#{edition}") do
 			Sidekiq.const_set(edition, Module.new)
-			assert_match(/Sidekiq #{edition} is loaded/, Unused.of(@config).fetch(0))
+			assert_match(/Sidekiq #{edition} is loaded/, warnings.fetch(0))
 		ensure
 			Sidekiq.send(:remove_const, edition)
 		end
+	end
+
+	def test_threads_that_a_fork_would_lose
+		thread = Thread.new { sleep }
+		Wait.for("its sleep") { thread.stop? }
+
+		assert_match(/1 threads that were started .*unused_test.rb:\d+.*; start them in config.on\(:startup\)/, warnings([thread]).fetch(0))
+	ensure
+		thread.kill.join
+	end
+
+	def test_a_manager_that_a_gem_hangs_into
+		reader, writer = IO.pipe
+
+		child = fork do
+			reader.close
+			Sidekiq::Manager.prepend(Module.new)
+			writer.write(warnings.join)
+			exit!(0)
+		end
+
+		writer.close
+		assert_match(/in Sidekiq::Manager has no effect/, reader.read)
+		Process.wait(child)
 	end
 
 	def test_a_fetcher_that_was_wrapped
@@ -43,12 +67,19 @@ class UnusedTest < Minitest::Test
 			reader.close
 			require "sidekiq/fetch"
 			Sidekiq::BasicFetch.class_eval { def retrieve_work = nil }
-			writer.write(Unused.of(@config).join)
+			writer.write(warnings.join)
 			exit!(0)
 		end
 
 		writer.close
 		assert_match(/BasicFetch has been changed/, reader.read)
 		Process.wait(child)
+	end
+
+	private
+
+	# The test's own threads are none of the app's.
+	def warnings(threads = [])
+		Unused.of(@config, threads: threads)
 	end
 end

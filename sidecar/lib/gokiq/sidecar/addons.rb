@@ -1,0 +1,73 @@
+# frozen_string_literal: true
+
+require "sidekiq/launcher"
+
+module Gokiq
+	module Sidecar
+		# What gems have hung into `Sidekiq::Launcher`, which does not run here: a scheduler that starts when Sidekiq does and
+		# stops with it. Their modules are prepended to a launcher that does nothing by itself.
+		class Addons
+			# @returns [Array(Module)] The modules before Sidekiq's class, the first one outermost.
+			def self.modules
+				::Sidekiq::Launcher.ancestors.take_while { |ancestor| ancestor != ::Sidekiq::Launcher }
+			end
+
+			# @returns [Boolean] Whether there is anything to start.
+			def self.any?
+				modules.any?
+			end
+
+			# @parameter config [Sidekiq::Config]
+			def initialize(config)
+				@launcher = shell.new(config, embedded: false)
+			end
+
+			# As Sidekiq starts.
+			def run
+				@launcher.run(async_beat: false)
+			end
+
+			# As Sidekiq stops fetching.
+			def quiet
+				@launcher.quiet
+			end
+
+			# As Sidekiq ends.
+			def stop
+				@launcher.stop
+			end
+
+			private
+
+			def shell
+				Class.new do
+					include ::Sidekiq::Component
+
+					def initialize(config, embedded: false)
+						@config = config
+						@done = false
+					end
+
+					attr_reader :config
+
+					def run(async_beat: true)
+					end
+
+					def quiet
+						@done = true
+					end
+
+					def stop
+						quiet
+					end
+
+					def stopping?
+						@done
+					end
+
+					Addons.modules.reverse_each { |addon| prepend addon }
+				end
+			end
+		end
+	end
+end
