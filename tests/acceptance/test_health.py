@@ -147,11 +147,8 @@ def test_redis_away_is_not_ready_but_live(stage: Stage, probe: Probe) -> None:
         wait_ready(server, probe)
         samples = probe.metrics()
         assert samples["gokiq_redis_outage_seconds_total"] > 0
-        until(
-            server,
-            lambda: probe.metrics()['gokiq_redis_reconnects_total{link="claims"}'] >= 1,
-            "the claims had a connection again",
-        )
+        # The one for claims may not have been opened before.
+        assert samples['gokiq_redis_reconnects_total{link="housekeeping"}'] >= 1
         assert server.stop() == 0
 
 
