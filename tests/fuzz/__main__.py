@@ -109,7 +109,7 @@ def merge(target: str, work: Path, folder: Path) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="script/fuzz", description=__doc__)
     parser.add_argument("--runs", type=int, default=1_000_000, help="inputs in all")
-    parser.add_argument("--seconds", type=float, default=240, help="at most")
+    parser.add_argument("--seconds", type=float, default=270, help="at most")
     parser.add_argument("--only", nargs="+", choices=SHARES, default=list(SHARES))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, default=Path("work"), help="folder for what is found")
@@ -122,10 +122,13 @@ def main() -> None:
     chosen = [SHARES[target] for target in arguments.only]
     runs_in_all = sum(runs for runs, _ in chosen)
     time_in_all = sum(runs * cost for runs, cost in chosen)
+    deadline = time.monotonic() + arguments.seconds
 
     def run(target: str) -> Result:
         runs, cost = SHARES[target]
-        seconds = workers * arguments.seconds * runs * cost / time_in_all
+        # Twice its share, for another may need less; but never beyond the end.
+        share = 2 * workers * arguments.seconds * runs * cost / time_in_all
+        seconds = max(1.0, min(share, deadline - time.monotonic()))
         runs = -int(-arguments.runs * runs // runs_in_all)
         return fuzz(target, runs, seconds, arguments.seed, work)
 
