@@ -103,7 +103,6 @@ class WorkerLink(asyncio.Protocol):
         self.open: dict[int, Job] = {}
         self.credit = 0
         self.pid = 0
-        self.last_pong = 0
         #: When HELLO came, monotonic seconds.
         self.greeted_at = 0.0
         self.role = Role.REGULAR
@@ -156,12 +155,6 @@ class WorkerLink(asyncio.Protocol):
         header = _FAIL.pack(job.number, job.route, kind, 0, len(text))
         self._write(core.encode_frame(core.FAIL, header + text + job.payload))
 
-    def interrupt(self, numbers: Sequence[int], *, hard: bool) -> None:
-        """Ask these jobs to stop at their next safe point, or raise Sidekiq::Shutdown in them when
-        `hard`.
-        """
-        self._write(core.encode_interrupts(numbers, hard))
-
     def quiet(self) -> None:
         """Tell the app that no new job will come."""
         self._write(core.encode_frame(core.QUIET))
@@ -176,10 +169,6 @@ class WorkerLink(asyncio.Protocol):
         """Tell the app that a heartbeat has reached Redis."""
         if self.is_live:
             self._write(core.encode_frame(core.BEAT))
-
-    def ping(self, token: int) -> None:
-        """Ask the reactor for a sign of life; `last_pong` becomes `token`."""
-        self._write(core.encode_frame(core.PING, _U64.pack(token)))
 
     async def promote(self, members: Sequence[bytes]) -> list[Push]:
         """What the app's own client makes of due members, in their order. Raises
@@ -275,7 +264,7 @@ class WorkerLink(asyncio.Protocol):
         elif kind == core.PROMOTED:
             self._promoted(body)
         elif kind == core.PONG:
-            self.last_pong = _exactly(_U64, body, "PONG")
+            _exactly(_U64, body, "PONG")
         elif kind == core.GOODBYE:
             self._reason = ""
         elif kind == core.ERROR:

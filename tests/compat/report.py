@@ -30,8 +30,9 @@ class Verdict:
 class Report:
     """Collects verdicts; of several tests of one assertion the worst counts."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_partial: bool) -> None:
         self._path = path
+        self._is_partial = is_partial
         self._verdicts: dict[tuple[int, str], Verdict] = {}
         self._titles: dict[int, str] = {}
 
@@ -73,6 +74,8 @@ class Report:
         ]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._is_partial:
+            return
         rows = self.rows()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
@@ -81,6 +84,9 @@ class Report:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         write = terminalreporter.write_line
+        if self._is_partial:
+            write(f"only some tests ran: no table, and {self._path} stays as it is")
+            return
         terminalreporter.section("compatibility")
         rows = self.rows()
         for number in range(1, ASSERTIONS + 1):
@@ -125,4 +131,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(Report(Path(config.getoption("--compat-json"))), "compat-report")
+    option = config.option
+    whole = "tests/compat" in (argument.rstrip("/") for argument in config.args)
+    is_partial = not whole or bool(option.keyword or option.markexpr or option.lf)
+    report = Report(Path(config.getoption("--compat-json")), is_partial=is_partial)
+    config.pluginmanager.register(report, "compat-report")

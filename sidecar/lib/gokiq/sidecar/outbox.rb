@@ -46,11 +46,6 @@ module Gokiq
 				wake if @waiting
 			end
 
-			# @returns [Boolean] Whether the peer is gone.
-			def broken?
-				@broken
-			end
-
 			# Write the rest and stop.
 			def finish
 				@closing = true

@@ -81,11 +81,6 @@ module Gokiq
 				@processor.status != Outcome::OK
 			end
 
-			# @returns [Boolean] Whether this job runs here now.
-			def runs?(job)
-				@job.equal?(job)
-			end
-
 			# Something is about to be raised in the running job.
 			def cut
 				@cut = true
