@@ -35,6 +35,11 @@ def log_of(stand: Stand) -> str:
     return (stand.folder / "gokiq.log").read_text(errors="replace")
 
 
+def short_folder(stand: Stand) -> Path:
+    """For sockets, whose paths hold about 100 bytes; gone after the verdict."""
+    return Path(stand.stack.enter_context(tempfile.TemporaryDirectory(prefix="gk-")))
+
+
 def dead_job(stand: Stand, jid: str) -> dict[str, object]:
     """Of the dead set, parsed."""
     dead = [json.loads(member) for member in stand.client.zrange("dead", 0, -1)]
@@ -223,7 +228,7 @@ def clocks_that_are_an_hour_off(stand: Stand) -> None:
 @scenario(33, jobs=900)
 def garbage_on_the_sockets(stand: Stand) -> None:
     """Strangers' connections wait where a new worker takes its orchestrator's."""
-    folder = Path(tempfile.mkdtemp(prefix="gk-"))
+    folder = short_folder(stand)
     with stand.gokiq("-c", "50", "--workers", "2", env={"TMPDIR": str(folder)}) as server:
         stand.middle(server, 0.1)
         [monitor], [path] = folder.glob("*/monitor.sock"), folder.glob("*/sidecar.sock")
@@ -265,7 +270,7 @@ def garbage_on_the_sockets(stand: Stand) -> None:
 @scenario(34, jobs=600)
 def a_socket_that_a_dead_sidecar_left(stand: Stand) -> None:
     """A sidecar of its own, killed and started again in the same place; a stranger's is refused."""
-    path = Path(tempfile.mkdtemp(prefix="gk-"), "s.sock")
+    path = short_folder(stand) / "s.sock"
     if os.geteuid() == 0:
         refuse_a_stranger(stand, path)
     first = sidecar(stand, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import time
 import traceback
@@ -92,7 +93,9 @@ def run_all(scenarios: Sequence[Scenario], seed: int, path: Path) -> bool:
             f"{time.monotonic() - start:5.0f}  {'ok' if result.ok else 'FAILED: ' + result.note}",
             flush=True,
         )
-        if not result.ok:
+        if result.ok:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
             print(f"  its logs are in {folder}")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")

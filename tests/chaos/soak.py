@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import threading
@@ -261,7 +262,9 @@ def soak(minutes: float, seed: int, sabotage: str = "") -> dict[str, object]:
             fleet.stop()
     if codes != [0, 0]:
         results |= {"ok": False, "note": f"{results['note']}; exit codes {codes}"}
-    if not results["ok"]:
+    if results["ok"]:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
         print(f"logs are in {folder}")
     return results
 
