@@ -118,7 +118,8 @@ def strings(data: bytes) -> None:
     assert json.loads(quoted) == data.decode("utf-8", "replace")
     assert _payload.text(quoted) == data.decode("utf-8", "replace")
     try:
-        known = json.loads(data.decode())
+        # NaN and Infinity are Python's own.
+        known = json.loads(data.decode(), parse_constant=lambda name: None)
     except (ValueError, RecursionError):
         return
     is_text = data[:1] == data[-1:] == b'"'
