@@ -16,6 +16,7 @@ import pytest
 ASSERTIONS = 105
 VERSIONS = ("8.1", "7.3")
 _WORST = ("pass", "na", "fail")
+_PROPERTY = "assertion"
 
 
 @dataclass(slots=True)
@@ -37,17 +38,21 @@ class Report:
         self._titles: dict[int, str] = {}
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Iterator[Any]:
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[Any]:
+        """Say in the report what the test is about: it may have run in another process."""
         report: pytest.TestReport = yield
+        for mark in item.iter_markers("assertion"):
+            for version in _versions(item):
+                report.user_properties.append((_PROPERTY, [*mark.args, version]))
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         status, why = _status(report)
         if status:
-            for mark in item.iter_markers("assertion"):
-                number, title = mark.args
-                for version in _versions(item):
+            for name, value in report.user_properties:
+                if name == _PROPERTY:
+                    number, title, version = value  # type: ignore[misc]
                     self._note(number, version, Verdict(title, status, why))
-        return report
 
     def _note(self, number: int, version: str, verdict: Verdict) -> None:
         self._titles.setdefault(number, verdict.title)
@@ -74,7 +79,7 @@ class Report:
         ]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self._is_partial:
+        if self._is_partial or hasattr(session.config, "workerinput"):
             return
         rows = self.rows()
         self._path.parent.mkdir(parents=True, exist_ok=True)
