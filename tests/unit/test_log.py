@@ -45,6 +45,7 @@ def test_a_pretty_line_has_sidekiqs_parts_and_colours(level: str, written: str) 
         (Style.PRETTY, 7, rf"{TIME} {PID} tid=poller WARN: moved 3 jöbs"),
         (Style.WITHOUT_TIMESTAMP, 7, rf"{PID} tid=poller WARN: moved 3 jöbs"),
     ],
+    ids=["plain", "without a time", "pretty 7", "without a time 7"],
 )
 def test_other_styles_and_versions(style: Style, major: int, form: str) -> None:
     assert re.fullmatch(form, line(style, "WARNING", major=major))

@@ -22,11 +22,12 @@ class LanesTest < Minitest::Test
 	end
 
 	def test_jobs_may_come_and_go_while_one_looks_at_those_that_run
-		InlineJobs::Call.body = ->(_) { sleep(0.05) }
+		running = []
+		InlineJobs::Call.body = ->(index) { (running << index) && sleep(0.05) }
 		seen = []
 
 		results = work(call(1), call(2)) do |workload|
-			sleep(0.01)
+			sleep(0.001) until running.size == 2
 			workload.each_running do |job, _trace|
 				workload.take(3, route, call(3)) if seen.empty?
 				seen << job.number
