@@ -81,7 +81,7 @@ def test_a_job_that_fails_waits_in_retry_and_is_done_once_it_is_due(stage: Stage
         assert isinstance(failed_at, int)
         assert began_at <= failed_at / 1000 + 0.001 <= noticed_at + 0.001
         # 0**4 + 15 + rand(10)
-        assert 15 <= score - failed_at / 1000 < 25
+        assert 15 <= score - failed_at / 1000 < 24.5
 
         make_due(stage, "retry", member)
         wait_for(server, stage, JID, "done")
@@ -109,8 +109,8 @@ def test_the_second_failure_of_a_job_is_told_apart_from_its_first(stage: Stage) 
     job = as_sidekiq_wrote(member)
     assert job["retry_count"] == 1
     assert job["failed_at"] == as_sidekiq_wrote(first)["failed_at"]
-    # 1**4 + 15 + rand(10) * 2
-    assert 16 <= score - job["retried_at"] / 1000 < 35
+    # 1**4 + 15 + rand(20); the score is computed a moment after the time is noted
+    assert 16 <= score - job["retried_at"] / 1000 < 35.5
 
 
 def test_a_job_that_may_not_be_retried_is_dead_after_one_failure(stage: Stage) -> None:

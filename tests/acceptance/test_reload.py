@@ -6,12 +6,15 @@ import contextlib
 import itertools
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,11 @@ class Deploys(Stage):
     def app(self) -> Path:
         return self.folder / "app.rb"
 
+    @cached_property
+    def short(self) -> Path:
+        """A folder of ours whose sockets have paths that fit."""
+        return Path(tempfile.mkdtemp(prefix="gokiq-test-"))
+
     @property
     def log(self) -> str:
         return (self.folder / "gokiq.log").read_text(errors="replace")
@@ -109,7 +117,9 @@ class Deploys(Stage):
 @pytest.fixture
 def deploys(tmp_path: Path) -> Iterator[Deploys]:
     with RedisServer() as redis:
-        yield Deploys(redis, tmp_path)
+        deploys = Deploys(redis, tmp_path)
+        yield deploys
+        shutil.rmtree(deploys.short, ignore_errors=True)
 
 
 def test_work_goes_on_under_load_while_code_is_replaced_three_times(deploys: Deploys) -> None:
@@ -206,7 +216,7 @@ def ask(deploys: Deploys, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "gokiq", "reload", *args],
         cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(deploys.folder)},
+        env={**os.environ, "TMPDIR": str(deploys.short)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -221,7 +231,7 @@ def test_the_command_waits_for_the_outcome_and_tells_it(deploys: Deploys) -> Non
         "gokiq-fast: no gokiq-fast of this user runs here; name it with --pid\n",
     )
     deploys.write("old")
-    with deploys.start("--workers", "1", env={"TMPDIR": str(deploys.folder)}) as server:
+    with deploys.start("--workers", "1", env={"TMPDIR": str(deploys.short)}) as server:
         server.wait_ready()
         deploys.write("new")
         well = ask(deploys)

@@ -225,8 +225,13 @@ class Soak:
 
     def _results(self, took_s: float) -> dict[str, object]:
         books = self._books
-        trends = {name: one.trend() for name, one in self._vitals.series.items()}
         notes = [*books.notes]
+        trends = {}
+        for name, one in self._vitals.series.items():
+            try:
+                trends[name] = one.trend()
+            except ValueError as error:
+                notes.append(f"{name}: {error}")
         if self._vitals.replaced:
             notes.append(f"{self._vitals.replaced} processes of the steady server are gone")
         for name, trend in trends.items():
