@@ -16,7 +16,7 @@ module SchedulerAddon
 		@ticking = config
 	end
 
-	def run(...)
+	def run
 		super
 		note("ran pid=#{Process.pid} config=#{@ticking.class} logger=#{!logger.nil?}")
 		@thread = Thread.new { sleep(0.02) && note("tick") until stopping? }

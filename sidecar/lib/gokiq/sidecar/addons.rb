@@ -24,7 +24,7 @@ module Gokiq
 
 			# As Sidekiq starts.
 			def run
-				@launcher.run(async_beat: false)
+				@launcher.run
 			end
 
 			# As Sidekiq stops fetching.
