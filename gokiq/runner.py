@@ -169,8 +169,13 @@ class Runner:
         try:
             await reaper.first()
             await heartbeat.prune()
-        except (ConnectionLost, ReplyError) as error:
+        except ConnectionLost as error:
             raise BootError(str(error)) from error
+        except ReplyError as error:
+            raise BootError(
+                f"Redis refuses to register us: {error} (its memory, or our permissions; "
+                "see INFO memory and ACL LOG)"
+            ) from error
         self._fleet.on_finished = dispatcher.finished
         self._fleet.on_orphans = dispatcher.give_back
         self._fleet.on_room = dispatcher.room_changed

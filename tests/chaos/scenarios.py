@@ -353,6 +353,7 @@ def redis_is_full_for_longer_than_a_lease(stand: Stand) -> None:
         stand.gokiq("-c", "50", "--workers", "1", name="first") as first,
         stand.gokiq("-c", "50", "--workers", "1", name="second") as second,
     ):
+        first.wait_ready()
         second.wait_ready()
         stand.middle(first)
         since = now_ms()
