@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import NoReturn
 
 from gokiq import __version__, give_back, log, reload_command, web
@@ -16,6 +17,9 @@ from gokiq.errors import GokiqError
 EXIT_OK = 0
 #: Bad flag or value, app or Redis that does not come up; and -h, as Sidekiq has it.
 EXIT_FAILURE = 1
+
+#: Words that may stand in place of the server's flags.
+COMMANDS: dict[str, ModuleType] = {"give-back": give_back, "reload": reload_command, "web": web}
 
 EPILOG = """\
 examples:
@@ -112,61 +116,37 @@ def fail(message: str) -> NoReturn:
     sys.exit(EXIT_FAILURE)
 
 
-def give_back_parser() -> argparse.ArgumentParser:
-    """The command line of `gokiq-fast give-back`."""
+def command_parser(name: str) -> argparse.ArgumentParser:
+    """The command line of `gokiq-fast NAME`, NAME being one of COMMANDS."""
     p = _Parser(
-        prog="gokiq-fast give-back",
+        prog=f"gokiq-fast {name}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    give_back.add_arguments(p)
+    COMMANDS[name].add_arguments(p)
     return p
 
 
-def reload_parser() -> argparse.ArgumentParser:
-    """The command line of `gokiq-fast reload`."""
-    p = _Parser(
-        prog="gokiq-fast reload",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    reload_command.add_arguments(p)
-    return p
-
-
-def web_parser() -> argparse.ArgumentParser:
-    """The command line of `gokiq-fast web`."""
-    p = _Parser(
-        prog="gokiq-fast web",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    web.add_arguments(p)
-    return p
+def _run_command(name: str, argv: Sequence[str]) -> NoReturn:
+    """Run one of COMMANDS to its exit. Raises GokiqError."""
+    arguments = command_parser(name).parse_args(argv)
+    if name == "give-back":
+        sys.exit(give_back.run(arguments, os.environ))
+    if name == "reload":
+        sys.exit(reload_command.run(arguments))
+    web.run(web.from_arguments(arguments, os.environ), os.environ)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
     argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["give-back"]:
+    if argv and argv[0] in COMMANDS:
         try:
-            sys.exit(give_back.run(give_back_parser().parse_args(argv[1:]), os.environ))
+            _run_command(argv[0], argv[1:])
         except GokiqError as error:
             fail(str(error))
         except KeyboardInterrupt:
             sys.exit(130)
-    if argv[:1] == ["reload"]:
-        try:
-            sys.exit(reload_command.run(reload_parser().parse_args(argv[1:])))
-        except GokiqError as error:
-            fail(str(error))
-        except KeyboardInterrupt:
-            sys.exit(130)
-    if argv[:1] == ["web"]:
-        try:
-            web.run(web.from_arguments(web_parser().parse_args(argv[1:]), os.environ), os.environ)
-        except GokiqError as error:
-            fail(str(error))
     arguments = parser().parse_args(argv)
     from gokiq.runner import run  # after the parser: -V and -h answer at once
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gokiq.cli import web_parser
+from gokiq.cli import command_parser
 from gokiq.errors import ConfigError
 from gokiq.web import WebConfig, from_arguments
 
@@ -24,7 +24,7 @@ def _app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def config(*argv: str, **environ: str) -> WebConfig:
-    return from_arguments(web_parser().parse_args(["-r", "app.rb", *argv]), environ)
+    return from_arguments(command_parser("web").parse_args(["-r", "app.rb", *argv]), environ)
 
 
 def test_it_serves_on_this_host_alone_unless_told() -> None:
