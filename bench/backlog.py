@@ -64,14 +64,17 @@ class Backlog:
         """Size of a timed job in Redis."""
         return len(self._server.client.lindex(_BACKLOG, 0) or b"")
 
-    def clear(self) -> None:
-        """Forget all that a run left in Redis, and lay the jobs of the next one ready."""
+    def clear(self, jobs: int | None = None) -> None:
+        """Forget all that a run left in Redis, and lay the first `jobs` for the next one ready."""
         client = self._server.client
         for key in client.scan_iter("*"):
             if not key.startswith(_OURS):
                 client.delete(key)
         client.sadd("queues", "default")
         client.copy(_BACKLOG, _STAGED, replace=True)
+        if jobs is not None:
+            # Jobs leave a queue at its tail: the first ones are there.
+            client.ltrim(_STAGED, -jobs, -1)
 
     def offer_warmup(self) -> None:
         """Put the warm-up jobs into the queue."""
@@ -84,7 +87,8 @@ class Backlog:
 
     def _push(self, first: int, count: int, log: Path) -> None:
         workload = self.workload
-        args = (workload.job_class, str(first), str(count), json.dumps(workload.args))
+        what = (workload.app, workload.job_class)
+        args = (*what, str(first), str(count), json.dumps(workload.args))
         script = ROOT / "bench" / "ruby" / "push.rb"
         env = {"REDIS_URL": self._server.url}
         with ruby_script(script, *args, log=log, env=env) as pusher:

@@ -14,7 +14,7 @@ from bench.slots import Slots
 from bench.systems import System
 from devtools.child import Child
 from devtools.failure import DevError
-from devtools.procstat import read_process
+from devtools.procstat import pss_bytes, read_process
 from devtools.redis_server import RedisServer
 
 #: How often completions are looked at, in seconds. Rates do not depend on it: jobs note the time.
@@ -34,7 +34,8 @@ _OUR_COMMANDS = frozenset({"info", "keys", "rename", "llen", "zcard", "hlen"})
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run showed. CPU in µs per job; memory is the peak of the sum of resident sets.
+    """What one run showed. CPU in µs per job; `rss_mb` is the peak of the sum of resident sets,
+    `pss_mb` the memory at the end with shared pages counted once.
 
     `other_cores` is what the rest of the machine used meanwhile: a run is a fair one near 0.
     """
@@ -47,6 +48,7 @@ class Run:
     redis_commands: dict[str, float]
     redis_connections: int
     rss_mb: float
+    pss_mb: float
     load_before: float
     other_cores: float
 
@@ -61,28 +63,51 @@ class _Reading:
     own_calls: int
 
 
-def run_once(system: System, backlog: Backlog, redis: RedisServer, slots: Path, log: Path) -> Run:
-    """Run all jobs of `backlog` once. Raises DevError when one is lost or done twice."""
+def run_once(
+    system: System,
+    backlog: Backlog,
+    redis: RedisServer,
+    slots: Path,
+    log: Path,
+    *,
+    jobs: int | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Run:
+    """Run the first `jobs` of `backlog` once, all unless told otherwise; `env` is for the server.
+
+    Raises DevError when a job is lost or done twice.
+    """
     load = _load()
-    backlog.clear()
-    env = {"BENCH_SLOTS": str(slots)}
+    workload = backlog.workload
+    jobs = backlog.jobs if jobs is None else jobs
+    total = backlog.warmup + jobs
+    backlog.clear(jobs)
+    env = {"BENCH_SLOTS": str(slots), **workload.env, **(env or {})}
     # Each run appends to a log of its own: what it says is of this run.
     log.unlink(missing_ok=True)
-    with Slots(slots, backlog.total) as ends:
-        with system.running(backlog.workload.app, redis, log, env) as server:
+    with Slots(slots, total) as ends:
+        with system.running(workload.app, redis, log, env) as server:
             backlog.offer_warmup()
-            _await_ends(server, ends, 0, backlog.warmup)
+            await_ends(server, ends, 0, backlog.warmup)
             time.sleep(REST_S)
             meter = _Meter(system.pids(server), redis, log)
             meter.start()
             began_ns = time.monotonic_ns()
             backlog.offer(meter.probe)
-            _await_ends(server, ends, backlog.warmup, backlog.total, meter.sample)
+            await_ends(server, ends, backlog.warmup, total, meter.sample)
             _await_settled(server, meter.probe)
             meter.finish()
-        _check_books(redis, backlog.total, log)
-        seconds = (ends.last_end_ns(backlog.warmup, backlog.total) - began_ns) / 1e9
-    return meter.make_run(backlog.jobs, seconds, load)
+        _check_books(redis, total, log)
+        if workload.log_level == "INFO":
+            _check_lines(log, total)
+        seconds = (ends.last_end_ns(backlog.warmup, total) - began_ns) / 1e9
+    return meter.make_run(jobs, seconds, load)
+
+
+def cpu_ns(pid: int) -> int:
+    """CPU time of another process, its ended threads included. Raises OSError when it is gone."""
+    # On Linux this is the number that clock_getcpuclockid(3) gives.
+    return time.clock_gettime_ns((~pid << 3) | 2)
 
 
 class _Meter:
@@ -119,6 +144,7 @@ class _Meter:
         self._after = self._read()
         self._sample_at = 0.0
         self.sample()
+        self._pss_bytes = sum(pss_bytes(pid) for pid in self._system)
 
     def make_run(self, jobs: int, seconds: float, load_before: float) -> Run:
         """The figures between start and finish."""
@@ -141,6 +167,7 @@ class _Meter:
             redis_commands={name: n for name, n in sorted(by_command.items()) if n >= 0.001},
             redis_connections=self._connections,
             rss_mb=self._rss_bytes / 1e6,
+            pss_mb=self._pss_bytes / 1e6,
             load_before=load_before,
             other_cores=max(0, after.other_ns - before.other_ns) / (after.at_ns - before.at_ns),
         )
@@ -168,9 +195,7 @@ class _Meter:
 
     def _cpu_ns(self, group: str, pid: int) -> int:
         try:
-            # The CPU clock of another process, its ended threads included; on Linux this is the
-            # number that clock_getcpuclockid(3) gives.
-            return time.clock_gettime_ns((~pid << 3) | 2)
+            return cpu_ns(pid)
         except OSError as error:
             cause = f"a {group} process ({pid}) ended during the measurement"
             raise DevError(cause, log=self._log) from error
@@ -180,7 +205,7 @@ class _Meter:
         return self._redis.info(section)
 
 
-def _await_ends(
+def await_ends(
     server: Child,
     ends: Slots,
     start: int,
@@ -226,6 +251,14 @@ def _check_books(redis: RedisServer, total: int, log: Path) -> None:
         raise DevError(
             f"{total} jobs were pushed, {processed} processed and {failed} failed", log=log
         )
+
+
+def _check_lines(log: Path, total: int) -> None:
+    """Whoever logs at INFO has written Sidekiq's two lines for each job."""
+    text = log.read_bytes()
+    for word in (b"start", b"done"):
+        if (lines := text.count(b": " + word + b"\n")) != total:
+            raise DevError(f"{total} jobs were run, {lines} logged {word.decode()!r}", log=log)
 
 
 def _rss_bytes(pid: int) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from devtools.gokiq import GokiqFast, Server, Sidekiq
+from devtools.gokiq import READY_TIMEOUT_S, GokiqFast, Server, Sidekiq
 from devtools.redis_server import RedisServer
 
 #: Time that a server may take to stop, in seconds; it is idle by then.
@@ -31,6 +31,11 @@ class System(ABC):
     @abstractmethod
     def settings(self) -> dict[str, int]:
         """The setting, for the report."""
+
+    @property
+    @abstractmethod
+    def in_flight(self) -> int:
+        """How many jobs run at once."""
 
     @abstractmethod
     def make_server(
@@ -56,22 +61,31 @@ class System(ABC):
 
 
 class SidekiqSystem(System):
-    """One process of the `sidekiq` gem."""
+    """Processes of the `sidekiq` gem, one unless told otherwise."""
 
     name = "sidekiq"
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, processes: int = 1) -> None:
         self._threads = threads
+        self._processes = processes
+        self._others: list[Server] = []
 
     @property
     def label(self) -> str:
-        """As in "Sidekiq, 5 threads"."""
-        return f"Sidekiq, {self._threads} threads"
+        """As in "Sidekiq, 5 threads", or "Sidekiq, 2 x 5 threads" for two processes."""
+        plural = "" if self._threads == 1 else "s"
+        times = "" if self._processes == 1 else f"{self._processes} x "
+        return f"Sidekiq, {times}{self._threads} thread{plural}"
 
     @property
     def settings(self) -> dict[str, int]:
-        """Threads."""
-        return {"threads": self._threads}
+        """Threads of each process, and how many processes there are."""
+        return {"threads": self._threads, "processes": self._processes}
+
+    @property
+    def in_flight(self) -> int:
+        """In all processes."""
+        return self._threads * self._processes
 
     def make_server(
         self, app: str, redis: RedisServer, log: Path, env: Mapping[str, str]
@@ -80,9 +94,27 @@ class SidekiqSystem(System):
         args = ("-c", str(self._threads), "-r", app, *_COMMON)
         return Sidekiq(*args, redis=redis, log=log, env=env)
 
+    @contextmanager
+    def running(
+        self, app: str, redis: RedisServer, log: Path, env: Mapping[str, str]
+    ) -> Iterator[Server]:
+        """The first process; the others have logs of their own beside its."""
+        with super().running(app, redis, log, env) as server, ExitStack() as stack:
+            for number in range(2, self._processes + 1):
+                other = self.make_server(app, redis, log.with_suffix(f".{number}.log"), env)
+                self._others.append(stack.enter_context(other))
+                other.wait_until(
+                    lambda count=number: redis.client.scard("processes") >= count,
+                    timeout_s=READY_TIMEOUT_S,
+                    what="it had registered in Redis",
+                )
+            yield server
+            self._others.clear()
+
     def pids(self, server: Server) -> dict[str, list[int]]:
         """All Ruby."""
-        return {"ruby": [process.pid for process in server.processes()], "python": []}
+        processes = [one for each in (server, *self._others) for one in each.processes()]
+        return {"ruby": [process.pid for process in processes], "python": []}
 
 
 class GokiqSystem(System):
@@ -104,6 +136,11 @@ class GokiqSystem(System):
     def settings(self) -> dict[str, int]:
         """Workers and concurrency."""
         return {"workers": self._workers, "concurrency": self._concurrency}
+
+    @property
+    def in_flight(self) -> int:
+        """In all workers."""
+        return self._concurrency
 
     def make_server(
         self, app: str, redis: RedisServer, log: Path, env: Mapping[str, str]

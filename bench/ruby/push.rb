@@ -1,8 +1,9 @@
 # frozen_string_literal: true
 
-# Push jobs with the unmodified Sidekiq client.
+# Push jobs with the unmodified client, Sidekiq's or Active Job's.
 #
-# usage: push.rb CLASS FIRST COUNT ARGS
+# usage: push.rb APP CLASS FIRST COUNT ARGS
+#   APP    a Ruby file or a Rails app's folder, as for Sidekiq's -r
 #   CLASS  of the jobs
 #   FIRST  index of the first one; each job's first argument is its index
 #   COUNT  how many
@@ -10,17 +11,22 @@
 
 require "json"
 
-require_relative "app"
-
 # Keeps the arrays of arguments small, whatever the count.
 SLICE = 10_000
 
-job_class = Object.const_get(ARGV.fetch(0))
-first = Integer(ARGV.fetch(1))
-count = Integer(ARGV.fetch(2))
-rest = JSON.parse(ARGV.fetch(3))
+app = File.expand_path(ARGV.fetch(0))
+require File.directory?(app) ? File.join(app, "config", "environment") : app
+
+job_class = Object.const_get(ARGV.fetch(1))
+first = Integer(ARGV.fetch(2))
+count = Integer(ARGV.fetch(3))
+rest = JSON.parse(ARGV.fetch(4))
 
 (first...first + count).each_slice(SLICE) do |indexes|
-	jids = Sidekiq::Client.push_bulk("class" => job_class, "args" => indexes.map { |index| [index, *rest] })
-	raise "pushed #{jids.compact.size} of #{indexes.size} jobs" unless jids.compact.size == indexes.size
+	if job_class.include?(Sidekiq::Job)
+		jids = Sidekiq::Client.push_bulk("class" => job_class, "args" => indexes.map { |index| [index, *rest] })
+		raise "pushed #{jids.compact.size} of #{indexes.size} jobs" unless jids.compact.size == indexes.size
+	else
+		ActiveJob.perform_all_later(indexes.map { |index| job_class.new(index, *rest) })
+	end
 end

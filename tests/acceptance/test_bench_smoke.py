@@ -1,4 +1,4 @@
-"""Both workloads, tiny: the figures are there, a failure is one line, Ctrl-C leaves nothing."""
+"""Workloads, tiny: the figures are there, a failure is one line, Ctrl-C leaves nothing."""
 
 from __future__ import annotations
 
@@ -44,9 +44,11 @@ def start_bench(*args: str, temporary: Path, **env: str) -> subprocess.Popen[str
     "args",
     [
         ("noop", "--jobs", "2000", "--threads", "5"),
+        ("noop-info", "--jobs", "500", "--threads", "5"),
+        ("activejob", "--jobs", "200", "--threads", "5"),
         ("sleep", "--jobs", "1000", "--in-flight", "100"),
     ],
-    ids=["noop", "sleep"],
+    ids=["noop", "lines in the log", "in Rails", "sleep"],
 )
 def test_comparison_writes_the_figures_of_both_systems(
     args: tuple[str, ...], tmp_path: Path, temporary: Path
@@ -66,7 +68,7 @@ def test_comparison_writes_the_figures_of_both_systems(
         assert cpu["redis"] > 0
         assert figures["redis_commands_per_job"] > 0
         assert figures["redis_connections"] > 0
-        assert figures["rss_mb"] > 0
+        assert figures["rss_mb"] > figures["pss_mb"] > 0
         assert len(figures["runs"]) == 1
         near = {f"{figures['jobs_per_s'] + half:,.0f}" for half in (-0.5, 0, 0.5)}
         assert any(text in output for text in near)  # the JSON is rounded, the table once more

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from bench.measure import Run
-from bench.report import Comparison, Series
+from bench.report import Comparison, Series, Trial
 
 pytestmark = pytest.mark.unit
 
@@ -25,6 +25,7 @@ def make_run(
         redis_commands={"brpop": 1.0},
         redis_connections=links,
         rss_mb=mb,
+        pss_mb=mb / 2,
         load_before=0.0,
         other_cores=others,
     )
@@ -73,11 +74,33 @@ def test_ratio_is_taken_from_the_best_setting_of_sidekiq() -> None:
     assert comparison.ratio == 4.0
     assert report["ratio"] == 4.0
     assert report["sidekiq"]["settings"] == {"threads": 5}
-    assert report["sidekiq"]["tried"] == [
-        {"threads": 5, "jobs_per_s": 110.0},
-        {"threads": 10, "jobs_per_s": 90.0},
-    ]
+    assert [other["settings"] for other in report["others"]] == [{"threads": 10}]
     assert report["gokiq"]["jobs_per_s"] == 440.0
+
+
+def test_report_tells_what_was_tried_to_find_sidekiqs_best_setting() -> None:
+    trials = [Trial({"threads": 5}, 100, 900.0), Trial({"threads": 10}, 100, 800.0)]
+
+    report = Comparison([make_series("sidekiq", 100.0), make_series("gokiq", 400.0)], trials)
+
+    assert report.as_json()["trials"] == [
+        {"settings": {"threads": 5}, "jobs": 100, "jobs_per_s": 900.0},
+        {"settings": {"threads": 10}, "jobs": 100, "jobs_per_s": 800.0},
+    ]
+
+
+def test_part_of_cpu_counts_ruby_python_and_redis() -> None:
+    sidekiq = Series("sidekiq", "", {}, [make_run(100.0, ruby=79.0)])
+    gokiq = Series("gokiq", "", {}, [make_run(100.0, ruby=9.0)])
+
+    assert Comparison([sidekiq, gokiq]).as_json()["cpu_part"] == 10 / 80
+
+
+def test_rate_is_told_as_part_of_the_ideal_where_there_is_one() -> None:
+    series = Series("gokiq", "", {}, [make_run(4750.0)], ideal_per_s=5000.0)
+
+    assert series.summary()["part_of_ideal"] == 0.95
+    assert make_series("gokiq", 4750.0).summary()["part_of_ideal"] is None
 
 
 def test_ratio_is_below_one_when_gokiq_is_slower() -> None:
