@@ -26,6 +26,11 @@ module Inline
 			@entries << entry
 		end
 
+		# Take the outcome of a job that ended well.
+		def done(number, elapsed_us)
+			add(Gokiq::Sidecar::Outcome.plain(number, 0, 1, elapsed_us))
+		end
+
 		# @returns [Array(Wire::Result)]
 		def results
 			Wire.results(@entries.join)

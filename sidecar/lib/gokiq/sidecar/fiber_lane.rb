@@ -4,6 +4,7 @@ require "async"
 require "async/condition"
 
 require_relative "database"
+require_relative "lean_processor"
 require_relative "slot"
 
 module Gokiq
@@ -16,17 +17,13 @@ module Gokiq
 
 			# @parameter size [Integer] The most fibers.
 			# @parameter state [State] Of the worker.
-			# @parameter report [Proc] Called with each job and its entry.
-			# @parameter divert [Proc | Nil] Called with each job and its hash; true if another lane has taken it.
+			# @parameter workload [Workload] Told how each job ended, and now and then that jobs are held back.
 			# @parameter database [Database | Nil] Asked before a job starts.
-			# @parameter held [Proc | Nil] Called now and then while jobs are held back.
-			def initialize(size, state, report:, divert: nil, database: nil, held: nil)
+			def initialize(size, state, workload, database: nil)
 				@size = size
 				@state = state
-				@report = report
-				@divert = divert
+				@workload = workload
 				@database = database
-				@held = held
 				@pending = []
 				@idle = []
 				@count = 0
@@ -140,28 +137,41 @@ module Gokiq
 					until @pending.empty?
 						sleep(Database::LOOK_S)
 						@database.look(@count - @idle.size)
-						@held&.call
+						@workload.announce
 						wake unless @pending.empty?
 					end
 				end
 			end
 
 			def run(slot, job)
-				job_hash = slot.prepare(job)
+				slot.accept(job)
+				return run_bare(slot, job) if job.name && slot.bare? && !@workload.threaded_class?(job.name)
 
-				if @divert && @divert.call(job, job_hash)
-					slot.release
+				job_hash = slot.prepare
+				return if @workload.divert(job)
+
+				if job.verdict.nil? && slot.lean?(job_hash)
+					slot.run_lean(job) ? @workload.done(job, job.finished - job.started) : fail(slot, job)
 				else
-					@report.call(job, slot.perform(job_hash))
+					@workload.report(job, slot.perform(job_hash))
 					slot.retire if slot.spent?
 				end
 			rescue Exception => error
 				# Nothing of a job comes here; it is either ours or the end of the reactor.
-				@report.call(job, Outcome.detailed(job.number, Outcome::INTERNAL, 0, 0, 0.0, "", error))
+				@workload.report(job, Outcome.detailed(job.number, Outcome::INTERNAL, 0, 0, 0.0, "", error))
 				slot.retire
 				raise unless StandardError === error
 			ensure
 				slot.release
+			end
+
+			def run_bare(slot, job)
+				slot.run_bare(job) ? @workload.done(job, job.finished - job.started) : fail(slot, job)
+			end
+
+			def fail(slot, job)
+				@workload.report(job, slot.failure(job))
+				slot.retire if slot.spent?
 			end
 		end
 
@@ -180,6 +190,39 @@ module Gokiq
 			def enter
 				super
 				@fiber = Fiber.current
+				@task = Async::Task.current
+			end
+
+			# @returns [Boolean] Whether {run_bare} may run the job that was accepted.
+			def bare?
+				@processor.bare?
+			end
+
+			# @parameter job_hash [Object] What {prepare} returned.
+			# @returns [Boolean] Whether {run_lean} may run it.
+			def lean?(job_hash)
+				@processor.lean? && LeanProcessor.fits?(job_hash)
+			end
+
+			# Run a job that says nothing but its name, jid and arguments.
+			# @returns [Boolean] Whether it ended well; else {failure} says how.
+			def run_bare(job)
+				job.start
+				@state.deadlines.start(job, nil)
+				@processor.run_bare(job, @task, @state.quiet?)
+			end
+
+			# Run a prepared job without the layers that do nothing for it.
+			# @returns [Boolean] Whether it ended well; else {failure} says how.
+			def run_lean(job)
+				job.start
+				@state.deadlines.start(job, job.parsed)
+				@processor.run(job, @task, @state.quiet?)
+			end
+
+			# @returns [String] The entry for RESULTS of a job that did not end well.
+			def failure(job)
+				report(job, @processor, job.finish - job.started)
 			end
 
 			# Raise `Sidekiq::Shutdown` in a job. Only to be called from another fiber of the same reactor.
@@ -218,6 +261,12 @@ module Gokiq
 			# @returns [Boolean] Whether the fiber is to end.
 			def retired?
 				@retired
+			end
+
+			private
+
+			def processor_for(capsule)
+				LeanProcessor.new(capsule)
 			end
 		end
 	end

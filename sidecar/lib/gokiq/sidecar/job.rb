@@ -15,6 +15,8 @@ module Gokiq
 				@verdict = verdict
 				@parsed = nil
 				@slot = nil
+				@name = nil
+				@started = nil
 			end
 
 			# @attribute [Integer] The claim's number.
@@ -26,6 +28,9 @@ module Gokiq
 			# @attribute [String] The bytes from Redis.
 			attr :payload
 
+			# @attribute [String | Nil] Its class, of a job that says nothing but that, its jid and its arguments.
+			attr :name
+
 			# @attribute [Verdict | Nil] What it fails with instead of running.
 			attr :verdict
 
@@ -34,6 +39,23 @@ module Gokiq
 
 			# @attribute [Slot | Nil] Where it runs; nil while it waits.
 			attr_accessor :slot
+
+			# @attribute [Integer | Nil] When it began, microseconds of the monotonic clock; nil while it waits.
+			attr :started
+
+			# @attribute [Integer | Nil] When it ended, likewise.
+			attr :finished
+
+			# It begins.
+			def start
+				@started = Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond)
+			end
+
+			# It has ended.
+			# @returns [Integer] {finished}.
+			def finish
+				@finished = Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond)
+			end
 		end
 
 		# A queue as one capsule reads it.

@@ -31,6 +31,7 @@ module Gokiq
 				@lean = Stock.processor?
 				@stock_logger = Stock.job_logger?(@job_logger) && !config[:skip_default_job_logging]
 				@stock_reloader = Stock.reloader?(@reloader)
+				forget_last
 			end
 
 			# @attribute [Integer] The status of the last job, as in {Outcome}.
@@ -52,11 +53,7 @@ module Gokiq
 			# @parameter stopping [Boolean] What `stopping?` is to answer.
 			def reset(stopping)
 				@done = stopping
-				@reached = @failed = false
-				@error = @error_instead = nil
-				@score = 0.0
-				@record = ""
-				@recorder.reset
+				forget_last
 			end
 
 			# Parse a payload. Malformed ones are settled here: Sidekiq sends them to the dead set, unannotated.
@@ -87,12 +84,30 @@ module Gokiq
 					payload = @retrier.condemn(job_hash) if verdict.final
 				end
 
-				if @fiber
-					perform(job_hash, payload, queue)
-				else
-					Thread.handle_interrupt(ALLOW_INTERRUPTS) { perform(job_hash, payload, queue) }
+				judge(job_hash, payload) do
+					if @fiber
+						perform(job_hash, payload, queue)
+					else
+						Thread.handle_interrupt(ALLOW_INTERRUPTS) { perform(job_hash, payload, queue) }
+					end
 				end
+			ensure
+				@retrier.acquit if verdict
+			end
 
+			private
+
+			def forget_last
+				@reached = @failed = false
+				@error = @error_instead = nil
+				@score = 0.0
+				@record = ""
+				@recorder.reset
+			end
+
+			# Run a block and settle by what comes out of it. Returns the status.
+			def judge(job_hash, payload)
+				yield
 				settle(Outcome::OK, nil)
 			rescue ::Sidekiq::Shutdown => error
 				settle(Outcome::SHUTDOWN, error)
@@ -108,11 +123,7 @@ module Gokiq
 			rescue Exception => error
 				handle_exception(error, {context: "Internal exception!", job: job_hash, jobstr: payload})
 				settle(Outcome::INTERNAL, error)
-			ensure
-				@retrier.acquit if verdict
 			end
-
-			private
 
 			def perform(job_hash, payload, queue)
 				dispatch(job_hash, queue, payload) do |instance|
@@ -195,16 +206,14 @@ module Gokiq
 				handle_exception(error, {context: "Exception in an Async task of a job"})
 			end
 
-			# Sidekiq counts in constants that its heartbeat empties. No heartbeat runs here, so each job keeps its own.
-			def stats(payload, queue)
+			# Sidekiq counts in constants that its heartbeat empties. No heartbeat runs here, so each job keeps its own; what
+			# runs {WorkState} knows.
+			def stats(_payload, _queue)
 				@reached = true
-				WORK_STATE.set(tid, {queue: queue, payload: payload, run_at: Process.clock_gettime(Process::CLOCK_REALTIME, :second)})
 				yield
 			rescue Exception
 				@failed = true
 				raise
-			ensure
-				WORK_STATE.delete(tid)
 			end
 
 			def settle(status, error)

@@ -3,6 +3,7 @@
 require "async"
 
 require_relative "frame"
+require_relative "outcome"
 
 module Gokiq
 	module Sidecar
@@ -17,6 +18,7 @@ module Gokiq
 				@socket = socket
 				@frames = "".b
 				@entries = "".b
+				@done = []
 				@writer = nil
 				@waiting = false
 				@closing = false
@@ -34,6 +36,14 @@ module Gokiq
 			def add(entry)
 				seal if @entries.bytesize + entry.bytesize > CUT_BYTES
 				@entries << entry
+				wake if @waiting
+			end
+
+			# Add the outcome of a job that ended well.
+			# @parameter number [Integer]
+			# @parameter elapsed_us [Integer]
+			def done(number, elapsed_us)
+				@done.push(number, Outcome::OK, Outcome::PROCESSED, 0, 0, elapsed_us)
 				wake if @waiting
 			end
 
@@ -61,6 +71,11 @@ module Gokiq
 			end
 
 			def seal
+				unless @done.empty?
+					done, @done = @done, []
+					@entries << done.pack(Outcome::ENTRY * (done.size / 6))
+				end
+
 				return if @entries.empty?
 
 				@frames << Frame.pack(Frame::RESULTS, @entries)

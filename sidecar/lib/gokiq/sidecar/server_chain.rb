@@ -4,6 +4,7 @@ require "sidekiq/processor"
 require "sidekiq/job/interrupt_handler"
 require "sidekiq/metrics/tracking"
 
+require_relative "meter"
 require_relative "stock"
 
 module Gokiq
@@ -34,13 +35,31 @@ module Gokiq
 			def initialize(metrics, interrupts)
 				@metrics = metrics
 				@interrupts = interrupts
+				@meter = Meter.for(metrics)
 			end
+
+			# @attribute [Meter | Nil] Counts what the metrics would; nil where only they can.
+			attr :meter
 
 			# Run a block inside of both.
 			def invoke(instance, job_hash, queue, &block)
 				@metrics.call(instance, job_hash, queue) do
 					@interrupts.call(instance, job_hash, queue, &block)
 				end
+			end
+
+			# What both do about a job that has raised; the meter stands for the metrics.
+			# @parameter started [Integer] When the job began, microseconds of the monotonic clock.
+			# @raises [Exception] The error, or what the interrupt handler makes of it.
+			def failed(error, instance, job_hash, queue, started)
+				tally = @meter[job_hash["wrapped"] || job_hash["class"]]
+				@interrupts.call(instance, job_hash, queue) { raise error }
+			rescue ::Sidekiq::JobRetry::Skip
+				tally.done(started, Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond))
+				raise
+			rescue Exception
+				tally.failed!
+				raise
 			end
 		end
 	end

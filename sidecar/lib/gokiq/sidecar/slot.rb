@@ -21,31 +21,36 @@ module Gokiq
 			# @attribute [Job | Nil] What runs here now.
 			attr :job
 
-			# Tie the slot to the current fiber, under a `tid` of its own: Sidekiq keys its work state by it.
+			# @attribute [String] What Sidekiq keys its work state by.
+			attr :tid
+
+			# Tie the slot to the current fiber, under a `tid` of its own.
 			def enter
 				current = Thread.current
-				current["sidekiq_tid"] = (Fiber.current.object_id ^ Process.pid).to_s(36)
+				current["sidekiq_tid"] = @tid = (Fiber.current.object_id ^ Process.pid).to_s(36)
 				current[:gokiq_slot] = self
 				@capsule = nil
 			end
 
-			# Choose the processor for a job and parse its payload.
+			# Choose the processor for a job.
 			# @parameter job [Job]
-			# @returns [Object | Nil] The parsed payload, nil if there is none.
-			def prepare(job)
+			def accept(job)
 				@job = job
 				@cut = false
 				job.slot = self
 				capsule = job.route.capsule
+				return if capsule.equal?(@capsule)
 
-				unless capsule.equal?(@capsule)
-					@capsule = capsule
-					@processor = @processors[capsule] ||= JobProcessor.new(capsule, @lane)
-					Thread.current[:sidekiq_capsule] = capsule
-				end
+				@capsule = capsule
+				@processor = @processors[capsule] ||= processor_for(capsule)
+				Thread.current[:sidekiq_capsule] = capsule
+			end
 
+			# Get the processor ready for the job it was chosen for, and parse the payload.
+			# @returns [Object | Nil] The parsed payload, nil if there is none.
+			def prepare
 				@processor.reset(@state.quiet?)
-				job.parsed || @processor.parse(job.payload)
+				@job.parsed ||= @processor.parse(@job.payload)
 			end
 
 			# Run a prepared job.
@@ -57,16 +62,14 @@ module Gokiq
 
 				return report(job, processor, 0) if processor.malformed?
 
-				started = Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond)
+				job.start
 				@state.deadlines.start(job, job_hash) unless job.verdict
 				status = processor.call(job_hash, job.payload, job.route.queue, job.verdict)
-				elapsed = Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond) - started
+				elapsed = job.finish - job.started
 
 				return Outcome.plain(job.number, status, processor.counts, elapsed) if status == Outcome::OK
 
-				# Nobody has asked for this shutdown: the job itself has raised it, and would again, without end.
-				status = Outcome::INTERNAL if status == Outcome::SHUTDOWN && !@cut
-				report(job, processor, elapsed, status)
+				report(job, processor, elapsed)
 			end
 
 			# The job is over.
@@ -93,7 +96,14 @@ module Gokiq
 
 			private
 
-			def report(job, processor, elapsed, status = processor.status)
+			def processor_for(capsule)
+				JobProcessor.new(capsule, @lane)
+			end
+
+			def report(job, processor, elapsed)
+				status = processor.status
+				# Nobody has asked for this shutdown: the job itself has raised it, and would again, without end.
+				status = Outcome::INTERNAL if status == Outcome::SHUTDOWN && !@cut
 				Outcome.detailed(job.number, status, processor.counts, elapsed, processor.score, processor.record, processor.error)
 			end
 		end

@@ -11,14 +11,10 @@ module Gokiq
 				@deadlines = deadlines
 				@quiet = false
 				@leaving = false
-				@finished = 0
 			end
 
 			# @attribute [Deadlines] Of running jobs.
 			attr :deadlines
-
-			# @attribute [Integer] Jobs that have run here.
-			attr_accessor :finished
 
 			# @returns [Boolean] Whether jobs are asked to stop at their next chance.
 			def quiet?

@@ -32,6 +32,11 @@ module Gokiq
 					::Sidekiq::Client.instance_method(:normalize_item).source_location.first.end_with?("sidekiq/job_util.rb")
 			end
 
+			# @returns [Boolean] Whether Sidekiq reads JSON as it ships.
+			def self.load_json?
+				::Sidekiq.method(:load_json).source_location.first.end_with?("/sidekiq.rb")
+			end
+
 			# @returns [Boolean] Whether the reloader only calls its block.
 			def self.reloader?(reloader)
 				reloader.equal?(::Sidekiq::Config::DEFAULTS[:reloader])

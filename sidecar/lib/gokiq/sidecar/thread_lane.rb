@@ -18,12 +18,12 @@ module Gokiq
 			# @parameter size [Integer] The most threads.
 			# @parameter priority [Integer] Of the threads.
 			# @parameter state [State] Of the worker.
-			# @parameter report [Proc] Called in the reactor with each job and its entry.
-			def initialize(size, priority, state, report:)
+			# @parameter workload [Workload] Told in the reactor of each job and its entry.
+			def initialize(size, priority, state, workload)
 				@size = size
 				@priority = priority
 				@state = state
-				@report = report
+				@workload = workload
 				@queue = Thread::Queue.new
 				@done = Thread::Queue.new
 				@threads = 0
@@ -78,7 +78,7 @@ module Gokiq
 			def settle(job, entry)
 				if entry
 					@open -= 1
-					@report.call(job, entry)
+					@workload.report(job, entry)
 				else
 					@threads -= 1
 					spawn if @open > @threads && @threads < @size
@@ -120,7 +120,8 @@ module Gokiq
 			end
 
 			def run(slot, job)
-				slot.perform(slot.prepare(job))
+				slot.accept(job)
+				slot.perform(slot.prepare)
 			rescue Exception => error
 				Outcome.detailed(job.number, Outcome::INTERNAL, 0, 0, 0.0, "", error)
 			ensure

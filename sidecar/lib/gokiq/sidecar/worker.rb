@@ -12,6 +12,7 @@ require_relative "promoter"
 require_relative "session"
 require_relative "state"
 require_relative "watchdog"
+require_relative "work_state"
 require_relative "workload"
 
 module Gokiq
@@ -52,7 +53,7 @@ module Gokiq
 
 			# @returns [String] For the title of the process.
 			def to_s
-				"jobs=#{@workload.size}/#{slots} done=#{@state.finished}"
+				"jobs=#{@workload.size}/#{slots} done=#{@workload.finished}"
 			end
 
 			# The name under which Falcon's service asks for it.
@@ -83,6 +84,7 @@ module Gokiq
 			# @returns [Worker] Itself.
 			def start
 				@signals = trap_signals
+				WorkState.of(@workload)
 				::Sidekiq::CLI.instance.launcher = Launcher.new(@state, @application.orchestrator)
 				lead if @application.events == :one || Addons.any?
 				start_up { @lifecycle.startup }

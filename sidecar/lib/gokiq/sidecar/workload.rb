@@ -26,22 +26,24 @@ module Gokiq
 				@settled = Async::Condition.new
 				@declared = {}
 				@plan = plan
+				@finished = 0
 				@announced = plan.slots
 
 				if plan.lane == :thread
-					@lanes = [@main = ThreadLane.new(plan.slots, priority, state, report: method(:report))]
+					@lanes = [@main = ThreadLane.new(plan.slots, priority, state, self)]
 				else
-					@threads = ThreadLane.new(plan.threads, BESIDE_FIBERS, state, report: method(:report))
+					@threads = ThreadLane.new(plan.threads, BESIDE_FIBERS, state, self)
 					@database = Database.for(plan.slots)
-					@main = FiberLane.new(
-						plan.slots, state, report: method(:report), divert: method(:divert), database: @database, held: method(:announce)
-					)
+					@main = FiberLane.new(plan.slots, state, self, database: @database)
 					@lanes = [@main, @threads]
 				end
 			end
 
 			# @attribute [Outbox] Where outcomes go.
 			attr_writer :outbox
+
+			# @attribute [Integer] Jobs that have run here.
+			attr :finished
 
 			# Start the lanes in the current task.
 			def start
@@ -100,6 +102,19 @@ module Gokiq
 				@jobs.values.each { |job| yield job, job.slot.trace if job.slot }
 			end
 
+			# Walk over the running jobs from any thread.
+			# @yields {|job, tid, started| ...} The tid of its slot, and when it began in seconds since the epoch.
+			def each_started
+				now_us = Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond)
+				now = Process.clock_gettime(Process::CLOCK_REALTIME)
+
+				@jobs.values.each do |job|
+					slot = job.slot
+					started = job.started
+					yield job, slot.tid, (now - (now_us - started) / 1e6).to_i if slot && started
+				end
+			end
+
 			# Ask every running job to stop.
 			def interrupt_all
 				@jobs.each_value { |job| job.slot&.interrupt }
@@ -136,24 +151,43 @@ module Gokiq
 				true
 			end
 
-			private
-
+			# A job has ended.
+			# @parameter entry [String] Its entry for RESULTS.
 			def report(job, entry)
 				return unless @jobs.delete(job.number)
 
-				@state.finished += 1
+				@finished += 1
 				@outbox.add(entry)
 				@settled.signal if @jobs.empty?
 			end
 
-			def divert(job, job_hash)
+			# A job has ended well.
+			# @parameter elapsed_us [Integer]
+			def done(job, elapsed_us)
+				return unless @jobs.delete(job.number)
+
+				@finished += 1
+				@outbox.done(job.number, elapsed_us)
+				@settled.signal if @jobs.empty?
+			end
+
+			# Give a parsed job to the threads if it belongs there.
+			# @returns [Boolean] Whether it does.
+			def divert(job)
+				job_hash = job.parsed
 				return false unless Hash === job_hash && threaded?(job_hash)
 
-				job.parsed = job_hash
 				job.slot = nil
 				@threads.push(job)
 				announce if @database
 				true
+			end
+
+			# @parameter name [String] Of a class.
+			# @returns [Boolean] Whether its jobs run in threads by their options.
+			def threaded_class?(name)
+				declared = @declared[name]
+				declared.nil? ? declare(name) : declared
 			end
 
 			# Tell the orchestrator when the credit has changed.
@@ -162,13 +196,13 @@ module Gokiq
 				@outbox&.push(Frame::READY, [@announced].pack("N")) if credit != before
 			end
 
+			private
+
 			def threaded?(job_hash)
 				lane = job_hash["gokiq_lane"]
 				return lane == "thread" if lane
 
-				name = job_hash["wrapped"] || job_hash["class"]
-				declared = @declared[name]
-				declared.nil? ? declare(name) : declared
+				threaded_class?(job_hash["wrapped"] || job_hash["class"])
 			end
 
 			# A class that cannot be found is looked up again by the job itself, and fails there by Sidekiq's rules.

@@ -1,0 +1,164 @@
+# frozen_string_literal: true
+
+require_relative "job_processor"
+require_relative "meter"
+
+module Gokiq
+	module Sidecar
+		# Runs the jobs of fibers without the layers that come to nothing for them. What is left out comes back when a job
+		# raises: its error is raised again inside of Sidekiq's own retry code, so that the rules stay Sidekiq's.
+		#
+		# Left out, with what must hold for it: the job logger, while no line of it would be seen; closures around each layer;
+		# the work state, which {WorkState} answers from the jobs themselves; Sidekiq's metrics, which {Meter} keeps.
+		class LeanProcessor < JobProcessor
+			# Fields that ask for a layer which is left out.
+			LAYERED = %w[profile log_level display_class].freeze
+
+			# @parameter capsule [Sidekiq::Capsule]
+			def initialize(capsule)
+				super(capsule, :fiber)
+
+				@possible = @lean && @stock_logger && Stock.own?(::Sidekiq::JobLogger, :prepare, "job_logger.rb")
+				@meter = @server_middleware.meter if ServerChain === @server_middleware
+				@bare = @possible && !@meter.nil? && Stock.load_json?
+				@jid_first = Gem::Version.new(::Sidekiq::VERSION) >= Gem::Version.new("8")
+				@attributes = @jid_first ? config[:logged_job_attributes].map { |name| [name, name.to_sym] } : [["bid", :bid], ["tags", :tags]]
+				@classes = {}
+			end
+
+			# @returns [Boolean] Whether jobs need no job logger now.
+			def lean?
+				@possible && !@job_log.info?
+			end
+
+			# @returns [Boolean] Whether, besides, nobody asks for the parsed payload of a job that ends well.
+			def bare?
+				@bare && !@job_log.info?
+			end
+
+			# @returns [Boolean] Whether a job asks for nothing that is left out here.
+			def self.fits?(job_hash)
+				Hash === job_hash && LAYERED.none? { |name| job_hash.key?(name) }
+			end
+
+			# Run a job of which only these fields are known, or needed. Nothing that it raises comes out of here.
+			# @parameter job [Job]
+			# @parameter task [Async::Task] Of the fiber.
+			# @parameter stopping [Boolean] What `stopping?` is to answer.
+			# @returns [Boolean] Whether it ended well; else {status} and its fellows say how.
+			def run_bare(job, task, stopping)
+				@done = stopping
+				name = job.name
+				jid = job.jid
+				Thread.current[:sidekiq_context] = @jid_first ? {jid: jid, class: name} : {class: name, jid: jid}
+
+				if @stock_reloader
+					work_bare(job, @classes[name] ||= Object.const_get(name), jid, task)
+				else
+					@reloader.call { work_bare(job, Object.const_get(name), jid, task) }
+				end
+
+				true
+			rescue Exception => error
+				conclude(error, job)
+				false
+			ensure
+				Thread.current[:sidekiq_context] = nil
+			end
+
+			# Run a job whose parsed payload {LeanProcessor.fits?}. Else as {run_bare}.
+			def run(job, task, stopping)
+				@done = stopping
+				job_hash = job.parsed
+				Thread.current[:sidekiq_context] = context(job_hash)
+				@stock_reloader ? work(job, job_hash, task) : @reloader.call { work(job, job_hash, task) }
+				true
+			rescue Exception => error
+				conclude(error, job)
+				false
+			ensure
+				Thread.current[:sidekiq_context] = nil
+			end
+
+			private
+
+			def context(job_hash)
+				jid = job_hash["jid"]
+				name = job_hash["wrapped"] || job_hash["class"]
+				context = @jid_first ? {jid: jid, class: name} : {class: name, jid: jid}
+				@attributes.each { |field, key| context[key] = job_hash[field] if job_hash.key?(field) }
+				context
+			end
+
+			def work_bare(job, job_class, jid, task)
+				instance = job_class.new
+				instance.jid = jid
+				instance._context = self
+
+				begin
+					instance.perform(*job.args)
+					await_children if task.children
+				rescue Exception => error
+					fail_inside(job, instance, error)
+				end
+
+				@meter[job.name].done(job.started, job.finish)
+			end
+
+			def work(job, job_hash, task)
+				instance = Object.const_get(job_hash["class"]).new
+				instance.jid = job_hash["jid"]
+				instance._context = self
+				return work_in_chain(job, job_hash, instance) unless @meter
+
+				begin
+					instance.perform(*job_hash["args"])
+					await_children if task.children
+				rescue Exception => error
+					fail_inside(job, instance, error)
+				end
+
+				@meter[job_hash["wrapped"] || job_hash["class"]].done(job.started, job.finish)
+			end
+
+			# The application's own middleware sees each job.
+			def work_in_chain(job, job_hash, instance)
+				@server_middleware.invoke(instance, job_hash, job.route.queue) { execute_job(instance, job_hash["args"]) }
+			rescue Exception => error
+				@retrier.local(instance, job.payload, job.route.queue) { raise error }
+			else
+				job.finish
+			end
+
+			# What Sidekiq does between the job and its reloader.
+			def fail_inside(job, instance, error)
+				@retrier.local(instance, job.payload, job.route.queue) do
+					settle_children(error)
+					@server_middleware.failed(error, instance, parsed(job), job.route.queue, job.started)
+				end
+			end
+
+			def settle_children(error)
+				each_child(&:stop) if ::Sidekiq::Shutdown === error || JobTimeout === error
+				await_children
+			end
+
+			# What Sidekiq does outside of its reloader. Nothing is to be forgotten: a slot whose job has raised runs no other.
+			def conclude(error, job)
+				@reached = @failed = true
+				queue = job.route.queue
+
+				judge(parsed(job), job.payload) do
+					::Sidekiq::Context.add(:elapsed, (Process.clock_gettime(Process::CLOCK_MONOTONIC) - job.started / 1e6).round(3))
+					@retrier.global(job.payload, queue) { raise error }
+				ensure
+					Thread.current[:sidekiq_context] = nil
+				end
+			end
+
+			def parsed(job)
+				job.parsed ||= ::Sidekiq.load_json(job.payload)
+			end
+		end
+	end
+end
