@@ -199,6 +199,24 @@ def test_a_quote_is_found_at_every_distance(payload: ModuleType, padding: int) -
         assert payload.scan(b'{"x":[%b],"v":1}' % value, ("v",)) == (b"1",)
 
 
+@pytest.mark.parametrize("padding", range(140))
+def test_backslashes_escape_across_the_blocks_that_are_read_at_once(
+    payload: ModuleType, padding: int
+) -> None:
+    for run in range(1, 70):
+        # An even run escapes nothing but itself: the quote behind it ends the string.
+        value = b'"\\n' + b"x" * padding + b"\\" * run + (b'""' if run % 2 else b'"')
+        assert payload.scan(b'{"v":%b,"w":"%b"}' % (value, b"y" * 70), ("v",)) == (value,)
+        with pytest.raises(PayloadError):
+            payload.scan(b'{"v":%b' % value[:-1], ("v",))
+
+
+@given(st.text('\\"x', min_size=60, max_size=300).map(str.encode))
+def test_long_strings_of_escapes_end_alike(text: bytes) -> None:
+    whole = b'{"a":"' + text + b'","jid":1}'
+    assert outcome(_payload, whole) == outcome(_payload_py, whole)
+
+
 @given(st.dictionaries(NAME, VALUE, max_size=8), STYLE)
 def test_scan_agrees_with_json(
     payload: ModuleType, job: dict[str, Any], style: dict[str, Any]
