@@ -1,0 +1,181 @@
+"""What operators set at run time and ask, over Redis: limits, paused queues, status. The grammar of
+these keys lives here alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gokiq.errors import ConnectionLost, ReplyError
+from gokiq.limits import Rules, Scope, Target, from_redis
+from gokiq.log import get_logger
+from gokiq.redis_link import Arg, RedisLink
+
+log = get_logger("control")
+
+#: Hash `SCOPE:TARGET` -> number, rate or `none` (limits.py).
+LIMITS = "gokiq:limits"
+#: Set of queues that are paused: Sidekiq Pro's own, so that its Web UI agrees.
+PAUSED = "paused"
+#: A word that whoever wants a status sets; every process answers it under `status_key`.
+ASKED = "gokiq:status:asked"
+#: How long a question, and an answer, stay, seconds.
+ANSWER_S = 60
+#: Look again while tracking is on, seconds: a safety net.
+LOOK_S = 5.0
+#: Look on servers or accounts that have no CLIENT TRACKING, seconds.
+BLIND_LOOK_S = 0.5
+#: Longest pause after the connection was lost, seconds; half of it at least, spread at random.
+RETRY_S = 0.5
+
+
+def status_key(identity: str) -> str:
+    """JSON `{"asked": word, ...}` of this process."""
+    return f"gokiq:status:{identity}"
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What Redis says now."""
+
+    rules: Rules
+    asked: str
+
+
+class Control:
+    """Operators' verbs, on one connection. Raises ConnectionLost, ReplyError."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+
+    async def orders(self) -> Orders:
+        """What is set now."""
+        fields, paused, asked = await self._link.pipeline(
+            [("HGETALL", LIMITS), ("SMEMBERS", PAUSED), ("GET", ASKED)]
+        )
+        rules = from_redis(
+            {_text(key): _text(value) for key, value in fields.items()}, map(_text, paused)
+        )
+        return Orders(rules, _text(asked or b""))
+
+    async def fields(self) -> dict[str, str]:
+        """The limits that are set at run time, as they stand in Redis."""
+        fields = await self._link.call("HGETALL", LIMITS)
+        return {_text(key): _text(value) for key, value in sorted(fields.items())}
+
+    async def limit(self, scope: Scope, target: Target, value: str | None) -> None:
+        """Set a limit; None: what the app's configuration says counts again."""
+        field = f"{scope}:{target}"
+        if value is None:
+            await self._link.call("HDEL", LIMITS, field)
+        else:
+            await self._link.call("HSET", LIMITS, field, value)
+
+    async def pause(self, queue: str) -> bool:
+        """False when it was paused already."""
+        return bool(await self._link.call("SADD", PAUSED, queue))
+
+    async def resume(self, queue: str) -> bool:
+        """False when it was not paused."""
+        return bool(await self._link.call("SREM", PAUSED, queue))
+
+    async def ask(self, word: str) -> None:
+        """Have every process write its status."""
+        await self._link.call("SET", ASKED, word, "EX", ANSWER_S)
+
+    async def answers(self, identities: list[str], word: str) -> dict[str, dict[str, Any]]:
+        """Of those processes that have answered this question."""
+        if not identities:
+            return {}
+        found = {}
+        raw = await self._link.call("MGET", *map(status_key, identities))
+        for identity, text in zip(identities, raw, strict=True):
+            answer = json.loads(text) if text else {}
+            if answer.get("asked") == word:
+                found[identity] = answer
+        return found
+
+    async def answer(self, identity: str, word: str, status: Mapping[str, Any]) -> None:
+        """Write our status."""
+        document = json.dumps({"asked": word, **status}, separators=(",", ":"))
+        await self._link.call("SET", status_key(identity), document, "EX", ANSWER_S)
+
+
+class ControlWatch:
+    """Passes on what operators set, at once: Redis tells us when one of the keys that we have read
+    changes. Owns its link.
+    """
+
+    def __init__(
+        self,
+        link: RedisLink,
+        on_rules: Callable[[Rules], None],
+        on_question: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._link = link
+        self._control = Control(link)
+        self._on_rules = on_rules
+        self._on_question = on_question
+        self._rules = Rules()
+        self._asked = ""
+        self._can_track = True
+
+    async def first(self) -> None:
+        """Before anything is claimed. Raises ConnectionLost, ReplyError."""
+        orders = await self._control.orders()
+        self._asked = orders.asked
+        self._heed(orders.rules)
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            try:
+                if self._can_track:
+                    await self._track()
+                else:
+                    await self._look()
+                    await asyncio.sleep(BLIND_LOOK_S)
+            except ConnectionLost as error:
+                log.debug("Cannot look for limits: %s", error)
+                await asyncio.sleep(RETRY_S * (1 + random.random()) / 2)
+            except ReplyError as error:
+                log.warning("Redis refuses to tell limits, those known go on: %s", error)
+                await asyncio.sleep(LOOK_S)
+
+    async def _track(self) -> None:
+        """What a tracked connection reads is watched until it changes once; so we read again."""
+        tracking: tuple[Arg, ...] = ("CLIENT", "TRACKING", "ON")
+        try:
+            await self._link.call(*tracking)
+        except ReplyError as error:
+            self._can_track = False
+            log.warning(
+                "Redis refuses CLIENT TRACKING, looking for limits every %g s instead: %s",
+                BLIND_LOOK_S,
+                error,
+            )
+            return
+        while True:
+            await self._look()
+            await self._link.next_push(LOOK_S)
+
+    async def _look(self) -> None:
+        orders = await self._control.orders()
+        if orders.asked and orders.asked != self._asked:
+            self._asked = orders.asked
+            await self._on_question(orders.asked)
+        self._heed(orders.rules)
+
+    def _heed(self, rules: Rules) -> None:
+        if rules != self._rules:
+            self._rules = rules
+            self._on_rules(rules)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -1,0 +1,171 @@
+"""What operators set reaches every process at once, without polling; also where none can track,
+too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import redis
+
+from devtools.redis_server import RedisServer
+from gokiq.app import RedisAddress
+from gokiq.control import LIMITS, PAUSED, Control, ControlWatch
+from gokiq.limits import Rules, Scope, queue
+from gokiq.redis_link import RedisLink
+
+LIMIT_S = 30.0
+#: How soon a change is known at the latest.
+SOON_S = 1.0
+
+
+class Watched:
+    """A watch that runs, and what it was told."""
+
+    def __init__(self, address: RedisAddress) -> None:
+        self.link = RedisLink(address, name="gokiq-limits")
+        self.other = RedisLink(address, name="gokiq-other")
+        self.control = Control(self.other)
+        self.rules = Rules()
+        self.asked: list[str] = []
+        self.watch = ControlWatch(self.link, self._ruled, self._ask)
+
+    def _ruled(self, rules: Rules) -> None:
+        self.rules = rules
+
+    async def _ask(self, word: str) -> None:
+        self.asked.append(word)
+        await self.control.answer("me", word, {"slots": 5})
+
+    async def until(self, condition: Callable[[], Any]) -> float:
+        began = time.monotonic()
+        async with asyncio.timeout(LIMIT_S):
+            while not condition():
+                await asyncio.sleep(0.005)
+        return time.monotonic() - began
+
+
+@pytest.fixture
+def play(server: RedisServer, client: redis.Redis) -> Callable[..., None]:
+    def run(scene: Callable[[Watched], Awaitable[None]]) -> None:
+        async def main() -> None:
+            watched = Watched(RedisAddress(path=str(server.socket)))
+            await watched.watch.first()
+            task = asyncio.create_task(watched.watch.run())
+            try:
+                await scene(watched)
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                for link in (watched.link, watched.other):
+                    await link.close()
+
+        asyncio.run(main())
+
+    return run
+
+
+def tracks(client: redis.Redis) -> bool:
+    return any("t" in one["flags"] for one in client.client_list())
+
+
+def test_a_limit_and_a_pause_are_known_at_once_and_so_is_their_end(
+    play: Any, client: redis.Redis
+) -> None:
+    async def scene(watched: Watched) -> None:
+        await watched.until(lambda: tracks(client))
+        control = watched.control
+        for _ in range(3):
+            await control.limit(Scope.CLUSTER, queue("mailers"), "10")
+            await watched.until(lambda: watched.rules.cluster == {queue("mailers"): 10})
+            assert await control.pause("low")
+            assert not await control.pause("low")
+            await watched.until(lambda: watched.rules.paused == {"low"})
+            await control.limit(Scope.CLUSTER, queue("mailers"), None)
+            await watched.until(lambda: not watched.rules.cluster)
+            assert await control.resume("low")
+            assert not await control.resume("low")
+            took = await watched.until(lambda: not watched.rules)
+            assert took < SOON_S
+        assert client.keys("*") == []
+
+    play(scene)
+
+
+def test_what_is_set_before_we_start_is_known_before_anything_is_claimed(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    client.sadd(PAUSED, "low")
+    client.hset(LIMITS, "process:queue:a", "3")
+
+    async def main() -> None:
+        watched = Watched(RedisAddress(path=str(server.socket)))
+        await watched.watch.first()
+        assert watched.rules == Rules({queue("a"): 3}, paused=frozenset({"low"}))
+        await watched.link.close()
+
+    asyncio.run(main())
+
+
+def test_an_idle_watch_sends_less_than_a_command_a_second(play: Any, client: redis.Redis) -> None:
+    async def scene(watched: Watched) -> None:
+        await watched.until(lambda: tracks(client))
+
+        def sent() -> int:
+            stats = client.info("commandstats")
+            return sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("hgetall",))
+
+        await watched.until(lambda: sent() > 0)
+        before = sent()
+        await asyncio.sleep(2.0)
+        assert sent() - before <= 1
+
+    play(scene)
+
+
+def test_a_question_is_answered_once(play: Any, client: redis.Redis) -> None:
+    async def scene(watched: Watched) -> None:
+        await watched.until(lambda: tracks(client))
+        await watched.control.ask("one")
+        await watched.until(lambda: watched.asked == ["one"])
+        await watched.control.limit(Scope.RATE, queue("a"), "5/s")
+        await watched.until(lambda: watched.rules.rates)
+        answers = await watched.control.answers(["me", "nobody"], "one")
+        assert answers == {"me": {"asked": "one", "slots": 5}}
+        assert await watched.control.answers(["me"], "two") == {}
+        assert watched.asked == ["one"]
+
+    play(scene)
+
+
+def test_it_looks_now_and_then_where_tracking_is_not_allowed(
+    play: Any, client: redis.Redis
+) -> None:
+    client.execute_command("ACL", "SETUSER", "default", "-client|tracking")
+    try:
+
+        async def scene(watched: Watched) -> None:
+            await watched.control.pause("low")
+            await watched.until(lambda: watched.rules.paused)
+
+        play(scene)
+    finally:
+        client.execute_command("ACL", "SETUSER", "default", "+client|tracking")
+
+
+def test_a_connection_that_was_cut_comes_back_with_what_was_set_meanwhile(
+    play: Any, client: redis.Redis
+) -> None:
+    async def scene(watched: Watched) -> None:
+        await watched.until(lambda: tracks(client))
+        client.sadd(PAUSED, "low")
+        client.client_kill_filter(_type="normal", skipme=True)
+        await watched.until(lambda: watched.rules.paused)
+        client.srem(PAUSED, "low")
+        await watched.until(lambda: not watched.rules.paused)
+
+    play(scene)
