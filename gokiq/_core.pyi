@@ -34,6 +34,7 @@ MAX_BODY_BYTES: Final = 67_108_864
 @final
 class Job:
     """A claimed job: `payload` is its JSON as it lay in Redis, `claimed_at` is monotonic seconds.
+    `elapsed_us` is 0 until `end_jobs` has read how long it ran.
 
     Raises OverflowError when `number` is no u64 or `route` no u16.
     """
@@ -47,6 +48,8 @@ class Job:
     def payload(self) -> bytes: ...
     @property
     def claimed_at(self) -> float: ...
+    @property
+    def elapsed_us(self) -> int: ...
 
 @final
 class Outcome:
@@ -119,6 +122,26 @@ def decode_results(body: bytes) -> list[Outcome]:
     Raises ProtocolError when the body breaks off, its lengths do not agree or a status is unknown.
     """
 
+def make_jobs(
+    first_number: int, route: int, payloads: list[bytes], claimed_at: float, max_bytes: int
+) -> tuple[list[Job], list[Job]]:
+    """Jobs of one route with numbers from `first_number` on: those whose payload has at most
+    `max_bytes`, and the others.
+    """
+
+def open_jobs(jobs: list[Job], out: dict[int, Job]) -> None:
+    """Enter jobs by their numbers among those that are out."""
+
+def end_jobs(
+    body: bytes, out: dict[int, Job]
+) -> tuple[dict[int, list[Job]], list[tuple[Job, Outcome]], int | None]:
+    """Take the jobs of a RESULTS body from those that are out.
+
+    Returns by route those that were processed and ended well, the others with their outcomes, and
+    the first number that is not out, where it stops, or None. Raises ProtocolError as
+    `decode_results` does, before any job is taken.
+    """
+
 def encode_results(outcomes: Iterable[Outcome]) -> bytes:
     """The body of a RESULTS frame. Raises ProtocolError when a text is too long for it."""
 
@@ -128,14 +151,15 @@ def decode_batch(body: bytes) -> list[tuple[int, int, int, bytes]]:
 def encode_interrupts(numbers: Iterable[int], hard: bool) -> bytes:
     """A whole INTERRUPT frame. Raises OverflowError when a number is no u64."""
 
-def pack_command(args: Sequence[bytes | str | int | float]) -> bytes:
-    """A Redis command as a RESP array of bulk strings: text as UTF-8, floats as `repr` spells them.
+def pack_command(args: Sequence[bytes | str | int | float | Job]) -> bytes:
+    """A Redis command as a RESP array of bulk strings: text as UTF-8, floats as `repr` spells them,
+    a job as its number.
 
     Raises TypeError that names an argument of another type (bool is one), ValueError when there is
     no argument at all, for Redis would not answer, or one is text that UTF-8 cannot write.
     """
 
-def pack_commands(commands: Iterable[Sequence[bytes | str | int | float]]) -> bytes:
+def pack_commands(commands: Iterable[Sequence[bytes | str | int | float | Job]]) -> bytes:
     """A pipeline: the commands packed one after the other."""
 
 def backoff_s(attempt: int, jitter: float, base: float = 0.1, cap: float = 5.0) -> float:

@@ -84,6 +84,7 @@ cdef class Job:
     cdef readonly uint16_t route
     cdef readonly bytes payload
     cdef readonly double claimed_at
+    cdef readonly uint64_t elapsed_us
 
     def __cinit__(self):
         self.payload = b""
@@ -326,32 +327,124 @@ def decode_results(bytes body not None):
     cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(body)
     cdef Py_ssize_t left = PyBytes_GET_SIZE(body)
     cdef Py_ssize_t size
-    cdef Outcome outcome
     cdef list outcomes = []
     while left > 0:
         if left < OUTCOME_BYTES:
             raise cut_off("RESULTS", len(outcomes))
-        outcome = Outcome.__new__(Outcome)
-        outcome.number = read_u64(p)
-        outcome.status = p[8]
-        outcome.counts = p[9]
-        outcome.elapsed_us = read_u64(p + 16)
-        size = read_u32(p + 12)
-        if outcome.status > INTERNAL:
-            raise ProtocolError(
-                f"RESULTS has the unknown status {outcome.status} for job number {outcome.number}; "
-                "check that both sides run the same version of gokiq"
-            )
-        p += OUTCOME_BYTES
-        left -= OUTCOME_BYTES
-        if size > left:
-            raise cut_off("RESULTS", len(outcomes))
-        if size > 0:
-            read_detail(outcome, p, size)
+        outcomes.append(read_outcome(p, left, len(outcomes)))
+        size = OUTCOME_BYTES + <Py_ssize_t>read_u32(p + 12)
         p += size
         left -= size
-        outcomes.append(outcome)
     return outcomes
+
+
+def make_jobs(
+    uint64_t first_number,
+    uint16_t route,
+    list payloads not None,
+    double claimed_at,
+    Py_ssize_t max_bytes,
+):
+    # A copy: nobody else changes it while it is read.
+    cdef tuple taken = tuple(payloads)
+    cdef Py_ssize_t i
+    cdef Job job
+    cdef list jobs = []
+    cdef list giants = []
+    for i in range(len(taken)):
+        job = Job.__new__(Job)
+        job.number = first_number + <uint64_t>i
+        job.route = route
+        job.payload = <bytes?>taken[i]
+        job.claimed_at = claimed_at
+        if PyBytes_GET_SIZE(job.payload) > max_bytes:
+            giants.append(job)
+        else:
+            jobs.append(job)
+    return jobs, giants
+
+
+def open_jobs(list jobs not None, dict out not None):
+    cdef Job job
+    for job in jobs:
+        if job is None:
+            raise TypeError("None among the jobs")
+        out[job.number] = job
+
+
+def end_jobs(bytes body not None, dict out not None):
+    # First all is read, then jobs end: of a body that is wrong no job has ended.
+    cdef list outcomes = special_outcomes(body)
+    cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(body)
+    cdef const unsigned char* end = p + PyBytes_GET_SIZE(body)
+    cdef Py_ssize_t at = 0
+    cdef int route = -1
+    cdef Job job
+    cdef list jobs = None
+    cdef list special = []
+    cdef dict well = {}
+    while p < end:
+        number = read_u64(p)
+        found = out.pop(number, None)
+        if found is None:
+            return well, special, number
+        job = <Job?>found
+        job.elapsed_us = read_u64(p + 16)
+        if is_plain(p):
+            if job.route != route:
+                route = job.route
+                jobs = <list>well.setdefault(route, [])
+            jobs.append(job)
+        else:
+            special.append((job, outcomes[at]))
+            at += 1
+        p += OUTCOME_BYTES + read_u32(p + 12)
+    return well, special, None
+
+
+cdef inline bint is_plain(const unsigned char* p) noexcept nogil:
+    """Whether an entry says that its job was processed and ended well, and no more."""
+    return p[8] == OK and p[9] == 1 and read_u32(p + 12) == 0
+
+
+cdef list special_outcomes(bytes body):
+    """Those of the body that are not plain. Raises ProtocolError as `decode_results`."""
+    cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(body)
+    cdef Py_ssize_t left = PyBytes_GET_SIZE(body)
+    cdef Py_ssize_t whole = 0, size
+    cdef list outcomes = []
+    while left >= OUTCOME_BYTES:
+        if is_plain(p):
+            size = 0
+        else:
+            size = read_u32(p + 12)
+            outcomes.append(read_outcome(p, left, whole))
+        p += OUTCOME_BYTES + size
+        left -= OUTCOME_BYTES + size
+        whole += 1
+    if left > 0:
+        raise cut_off("RESULTS", whole)
+    return outcomes
+
+
+cdef Outcome read_outcome(const unsigned char* p, Py_ssize_t left, Py_ssize_t whole):
+    """The entry at `p`, after `whole` others, where `left` bytes are left of the body."""
+    cdef Py_ssize_t size = read_u32(p + 12)
+    cdef Outcome outcome = Outcome.__new__(Outcome)
+    outcome.number = read_u64(p)
+    outcome.status = p[8]
+    outcome.counts = p[9]
+    outcome.elapsed_us = read_u64(p + 16)
+    if outcome.status > INTERNAL:
+        raise ProtocolError(
+            f"RESULTS has the unknown status {outcome.status} for job number {outcome.number}; "
+            "check that both sides run the same version of gokiq"
+        )
+    if size > left - OUTCOME_BYTES:
+        raise cut_off("RESULTS", whole)
+    if size > 0:
+        read_detail(outcome, p + OUTCOME_BYTES, size)
+    return outcome
 
 
 cdef int read_detail(Outcome outcome, const unsigned char* p, Py_ssize_t size) except -1:
@@ -568,6 +661,8 @@ cdef int put_argument(Out* out, arg, tuple args, Py_ssize_t i) except -1:
     cdef int overflow
     if PyBytes_CheckExact(arg):
         return put_bulk(out, PyBytes_AS_STRING(arg), PyBytes_GET_SIZE(arg))
+    if type(arg) is Job:
+        return put_unsigned(out, (<Job>arg).number)
     if isinstance(arg, str):
         text = PyUnicode_AsUTF8AndSize(arg, &size)
         return put_bulk(out, text, size)
@@ -610,6 +705,11 @@ cdef int put_integer(Out* out, long long value) except -1:
         magnitude = 0 - magnitude
     p = write_digits(p, magnitude)
     return put_bulk(out, digits, p - &digits[0])
+
+
+cdef int put_unsigned(Out* out, uint64_t value) except -1:
+    cdef char digits[INTEGER_BYTES]
+    return put_bulk(out, digits, write_digits(&digits[0], value) - &digits[0])
 
 
 cdef inline char* put_prefix(char* p, char sign, Py_ssize_t count) noexcept nogil:

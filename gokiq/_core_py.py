@@ -56,6 +56,7 @@ class Job:
     route: int
     payload: bytes = field(repr=False)
     claimed_at: float
+    elapsed_us: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         _check_bounds((self.number, _U64), (self.route, _U16))
@@ -215,6 +216,42 @@ def decode_results(body: bytes) -> list[Outcome]:
     return outcomes
 
 
+def make_jobs(
+    first_number: int, route: int, payloads: list[bytes], claimed_at: float, max_bytes: int
+) -> tuple[list[Job], list[Job]]:
+    jobs: list[Job] = []
+    giants: list[Job] = []
+    for number, payload in enumerate(payloads, first_number):
+        job = Job(number, route, payload, claimed_at)
+        (giants if len(payload) > max_bytes else jobs).append(job)
+    return jobs, giants
+
+
+def open_jobs(jobs: list[Job], out: dict[int, Job]) -> None:
+    for job in jobs:
+        out[job.number] = job
+
+
+def end_jobs(
+    body: bytes, out: dict[int, Job]
+) -> tuple[dict[int, list[Job]], list[tuple[Job, Outcome]], int | None]:
+    well: dict[int, list[Job]] = {}
+    special: list[tuple[Job, Outcome]] = []
+    at = 0
+    for outcome in decode_results(body):
+        size = _OUTCOME.unpack_from(body, at)[3]
+        at += _OUTCOME.size + size
+        job = out.pop(outcome.number, None)
+        if job is None:
+            return well, special, outcome.number
+        object.__setattr__(job, "elapsed_us", outcome.elapsed_us)
+        if outcome.status == OK and outcome.counts == 1 and size == 0:
+            well.setdefault(job.route, []).append(job)
+        else:
+            special.append((job, outcome))
+    return well, special, None
+
+
 def _read_detail(number: int, detail: bytes) -> tuple[float, bytes, str, str]:
     try:
         score, size = _SCORE.unpack_from(detail)
@@ -281,7 +318,7 @@ def encode_interrupts(numbers: Iterable[int], hard: bool) -> bytes:
     return encode_frame(INTERRUPT, b"".join(parts))
 
 
-def pack_command(args: Sequence[bytes | str | int | float]) -> bytes:
+def pack_command(args: Sequence[bytes | str | int | float | Job]) -> bytes:
     if isinstance(args, (str, bytes)):
         raise TypeError(f"a command is a sequence of arguments, not one {type(args).__name__}")
     if not args:
@@ -296,6 +333,8 @@ def pack_command(args: Sequence[bytes | str | int | float]) -> bytes:
 def _bulk(arg: object, args: Sequence[object], index: int) -> bytes:
     if isinstance(arg, bytes):
         return arg
+    if isinstance(arg, Job):
+        return b"%d" % arg.number
     if isinstance(arg, str):
         return arg.encode()
     if isinstance(arg, int) and not isinstance(arg, bool):
@@ -308,7 +347,7 @@ def _bulk(arg: object, args: Sequence[object], index: int) -> bytes:
     )
 
 
-def pack_commands(commands: Iterable[Sequence[bytes | str | int | float]]) -> bytes:
+def pack_commands(commands: Iterable[Sequence[bytes | str | int | float | Job]]) -> bytes:
     return b"".join(pack_command(args) for args in commands)
 
 

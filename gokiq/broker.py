@@ -22,6 +22,7 @@ from gokiq.core import (
     RETRY,
     SHUTDOWN,
     SKIPPED,
+    Job,
     Outcome,
 )
 from gokiq.crashes import WINDOW_S, Record
@@ -91,29 +92,27 @@ class Script:
 
 @dataclass(slots=True)
 class Settlement:
-    """Outcomes that wait for Redis: by route, the numbers that ended well, and those that need a
-    write.
+    """Outcomes that wait for Redis: by route, jobs that were processed and ended well; and those
+    that need more.
     """
 
-    well: dict[int, list[int]] = field(default_factory=dict)
+    well: dict[int, list[Job]] = field(default_factory=dict)
     special: list[tuple[int, Outcome]] = field(default_factory=list)
     size: int = 0
 
     def add(self, route: int, outcome: Outcome) -> None:
         """Queue one outcome."""
         self.size += 1
-        if outcome.status == OK and outcome.counts == 1:
-            numbers = self.well.get(route)
-            if numbers is None:
-                self.well[route] = [outcome.number]
-            else:
-                numbers.append(outcome.number)
-        else:
-            self.special.append((route, outcome))
+        self.special.append((route, outcome))
+
+    def add_well(self, route: int, jobs: list[Job]) -> None:
+        """Queue jobs that were processed and ended well."""
+        self.size += len(jobs)
+        self.well.setdefault(route, []).extend(jobs)
 
     def numbers(self) -> set[int]:
         """Claim numbers of all outcomes here."""
-        return {n for numbers in self.well.values() for n in numbers} | {
+        return {job.number for jobs in self.well.values() for job in jobs} | {
             o.number for _, o in self.special
         }
 
@@ -121,7 +120,7 @@ class Settlement:
         """Drop outcomes whose claim is not in `held`; returns how many each route lost."""
         before = self.by_route()
         self.well = {
-            route: [n for n in numbers if n in held] for route, numbers in self.well.items()
+            route: [job for job in jobs if job.number in held] for route, jobs in self.well.items()
         }
         self.special = [
             (route, outcome) for route, outcome in self.special if outcome.number in held
@@ -132,7 +131,7 @@ class Settlement:
 
     def by_route(self) -> dict[int, int]:
         """How many outcomes each route has here."""
-        counts = {route: len(numbers) for route, numbers in self.well.items()}
+        counts = {route: len(jobs) for route, jobs in self.well.items()}
         for route, _ in self.special:
             counts[route] = counts.get(route, 0) + 1
         return counts
@@ -264,9 +263,9 @@ class Broker:
         for route in index:
             queue = self._queues[route]
             keys += (claims_key(self.identity, queue), f"queue:{queue}")
-            numbers = settlement.well.get(route, ())
-            argv.append(len(numbers))
-            argv += numbers
+            jobs = settlement.well.get(route, ())
+            argv.append(len(jobs))
+            argv += jobs
         return keys, argv + special + claim, steps
 
     def _special(self, position: int, outcome: Outcome) -> tuple[Arg, ...]:

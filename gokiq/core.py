@@ -41,6 +41,9 @@ if TYPE_CHECKING or os.environ.get("GOKIQ_PURE") != "1":
         encode_frame,
         encode_interrupts,
         encode_results,
+        end_jobs,
+        make_jobs,
+        open_jobs,
         pack_command,
         pack_commands,
     )
@@ -82,6 +85,9 @@ else:
         encode_frame,
         encode_interrupts,
         encode_results,
+        end_jobs,
+        make_jobs,
+        open_jobs,
         pack_command,
         pack_commands,
     )
@@ -123,6 +129,9 @@ __all__ = [
     "encode_frame",
     "encode_interrupts",
     "encode_results",
+    "end_jobs",
+    "make_jobs",
+    "open_jobs",
     "pack_command",
     "pack_commands",
 ]

@@ -5,17 +5,28 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Set
 
 from gokiq.app import AppInfo, Route
 from gokiq.broker import Broker, Settlement, Taken, Wish
-from gokiq.core import DEAD, DISCARDED, INTERNAL, MAX_BODY_BYTES, REFUSED, Job, Outcome, backoff_s
+from gokiq.core import (
+    DEAD,
+    DISCARDED,
+    INTERNAL,
+    MAX_BODY_BYTES,
+    REFUSED,
+    Job,
+    Outcome,
+    backoff_s,
+    make_jobs,
+)
 from gokiq.errors import ConnectionLost, ReplyError
 from gokiq.fleet import Fleet
 from gokiq.job import describe
 from gokiq.log import get_logger
 from gokiq.order import QueueOrder
+from gokiq.sidecar import Ended
 from gokiq.valve import Valve
 
 log = get_logger("dispatcher")
@@ -44,7 +55,7 @@ class Dispatcher:
         self._rng = rng
         self._route(app)
         self._pending = Settlement()
-        self._unsent: deque[Job] = deque()
+        self._unsent: list[Job] = []
         self._held: dict[int, Job] = {}
         self._wake = asyncio.Event()
         self._must_reconcile = False
@@ -87,8 +98,7 @@ class Dispatcher:
         """
         self._route(app)
         self._valve.resize({c.name: c.concurrency for c in app.capsules})
-        unsent = list(self._unsent)
-        self._unsent.clear()
+        unsent, self._unsent = self._unsent, []
         self._send(unsent)
         self.poke()
 
@@ -108,11 +118,13 @@ class Dispatcher:
         """A worker came, left, or changed its credit."""
         self._wake.set()
 
-    def finished(self, ended: list[tuple[Job, Outcome]]) -> None:
+    def finished(self, ended: Ended) -> None:
         """Jobs ended in a worker."""
-        add = self._pending.add
-        for job, outcome in ended:
-            add(job.route, outcome)
+        for route, jobs in ended.well.items():
+            self._pending.add_well(route, jobs)
+            self.processed += len(jobs)
+        for job, outcome in ended.special:
+            self._pending.add(job.route, outcome)
             counts = outcome.counts
             self.processed += counts & 1
             if counts > 1:
@@ -169,8 +181,8 @@ class Dispatcher:
         self._give_back_unsent()
 
     def _give_back_unsent(self) -> None:
-        self.give_back(self._unsent)
-        self._unsent.clear()
+        unsent, self._unsent = self._unsent, []
+        self.give_back(unsent)
 
     @property
     def is_sated(self) -> bool:
@@ -315,10 +327,10 @@ class Dispatcher:
     def _put_back(self, settlement: Settlement) -> None:
         """The call failed: its outcomes go in front of what has ended since."""
         newer, self._pending = self._pending, settlement
-        for route, numbers in newer.well.items():
-            settlement.well.setdefault(route, []).extend(numbers)
-        settlement.special += newer.special
-        settlement.size += newer.size
+        for route, jobs in newer.well.items():
+            settlement.add_well(route, jobs)
+        for route, outcome in newer.special:
+            settlement.add(route, outcome)
 
     def _release(self, settlement: Settlement, ended: dict[int, int], taken: Taken) -> None:
         for route, count in ended.items():
@@ -352,29 +364,28 @@ class Dispatcher:
         found = dict.fromkeys(capsules, 0)
         now = time.monotonic()
         number = taken.first_number
-        jobs: list[Job] = []
+        claimed: list[Job] = []
         for route, payloads in taken.claims:
-            for payload in payloads:
-                jobs.append(Job(number, route, payload, now))
-                number += 1
+            jobs, giants = make_jobs(number, route, payloads, now, MAX_PAYLOAD_BYTES)
+            claimed += jobs
+            for giant in giants:
+                self._bury_giant(giant)
+            number += len(payloads)
             found[self._capsule_of[route]] += len(payloads)
         for capsule, (want, _) in zip(capsules, wishes, strict=True):
             if found[capsule]:
                 self._valve.take(capsule, found[capsule])
             if capsule in self._orders:  # it may have gone since
                 self._hungry[capsule] = found[capsule] >= want
-        if jobs:
-            self._admit(jobs)
-
-    def _admit(self, jobs: list[Job]) -> None:
-        self._send(self.screen([job for job in jobs if not self._is_giant(job)]))
+        if claimed:
+            self._send(self.screen(claimed))
 
     def _send(self, jobs: Iterable[Job]) -> None:
-        self._unsent.extend(self._without_strays(jobs) if self._stray_routes else jobs)
+        self._unsent += self._without_strays(jobs) if self._stray_routes else jobs
         if self._is_draining:
             self._give_back_unsent()
         elif self._unsent and self._fleet.room > 0:
-            self._unsent = deque(self._fleet.assign(list(self._unsent)))
+            self._unsent = self._fleet.assign(self._unsent)
 
     def _without_strays(self, jobs: Iterable[Job]) -> list[Job]:
         """Jobs of queues that the app no longer reads are for others."""
@@ -382,10 +393,8 @@ class Dispatcher:
         self.give_back(job for job in jobs if job.route in self._stray_routes)
         return [job for job in jobs if job.route not in self._stray_routes]
 
-    def _is_giant(self, job: Job) -> bool:
+    def _bury_giant(self, job: Job) -> None:
         """A payload that no frame can carry goes to the dead set as it is, uncounted."""
-        if len(job.payload) <= MAX_PAYLOAD_BYTES:
-            return False
         queue = self._queue_of[job.route]
         log.error(
             "A job of %d bytes in queue %s goes to the dead set: at most %d can be run; "
@@ -395,7 +404,6 @@ class Dispatcher:
             MAX_PAYLOAD_BYTES,
         )
         self._pending.add(job.route, Outcome(job.number, DEAD))
-        return True
 
     # outages
 
@@ -430,15 +438,19 @@ class Dispatcher:
         known = {job.number for job in self.running()} | {job.number for job in self._unsent}
         known |= self._pending.numbers() | self._held.keys()
         now = time.monotonic()
-        found = []
-        for number, (route, payload) in sorted(held.items()):
-            if number not in known:
-                job = Job(number, self._freest(route), payload, now)
-                self._valve.take(self._capsule_of[job.route], 1)
-                found.append(job)
-        if found:
-            log.info("Reconciled: %d claims whose reply was lost run now", len(found))
-            self._admit(found)
+        found: list[Job] = []
+        unknown = [number for number in sorted(held) if number not in known]
+        for number in unknown:
+            route, payload = held[number]
+            route = self._freest(route)
+            self._valve.take(self._capsule_of[route], 1)
+            jobs, giants = make_jobs(number, route, [payload], now, MAX_PAYLOAD_BYTES)
+            found += jobs
+            for giant in giants:
+                self._bury_giant(giant)
+        if unknown:
+            log.info("Reconciled: %d claims whose reply was lost run now", len(unknown))
+            self._send(self.screen(found))
 
     def _freest(self, route: int) -> int:
         """Of the routes of the same queue that of the capsule with most free slots: which one had

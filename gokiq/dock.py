@@ -9,8 +9,8 @@ import signal
 from collections import deque
 from typing import Any, Protocol
 
-from gokiq.core import Job, Outcome
-from gokiq.sidecar import Role, State, WorkerLink
+from gokiq.core import Job
+from gokiq.sidecar import Ended, Role, State, WorkerLink
 
 #: What the sidecar's root takes for "fork one more worker". Anyone else ignores it.
 EXTRA_SIGNAL = signal.SIGURG
@@ -30,7 +30,7 @@ class Owner(Protocol):
     def ready(self, worker: WorkerLink) -> None:
         """Credit arrived or changed, or the worker stopped taking jobs."""
 
-    def finished(self, worker: WorkerLink, ended: list[tuple[Job, Outcome]]) -> None:
+    def finished(self, worker: WorkerLink, ended: Ended) -> None:
         """Jobs ended."""
 
     def lost(self, worker: WorkerLink, orphans: list[Job], reason: str) -> None:
@@ -154,7 +154,7 @@ class Dock:
         self._owner.ready(worker)
         self.changed.set()
 
-    def finished(self, worker: WorkerLink, ended: list[tuple[Job, Outcome]]) -> None:
+    def finished(self, worker: WorkerLink, ended: Ended) -> None:
         """Listener."""
         self._owner.finished(worker, ended)
 

@@ -8,12 +8,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from gokiq.core import MAX_BODY_BYTES, REFUSED, SHUTDOWN, Job, Outcome
+from gokiq.core import MAX_BODY_BYTES, REFUSED, SHUTDOWN, Job
 from gokiq.dock import Dock
 from gokiq.errors import ExecutorUnavailable
 from gokiq.log import get_logger
 from gokiq.promotion import Push
-from gokiq.sidecar import Kind, Role, State, WorkerLink
+from gokiq.sidecar import Ended, Kind, Role, State, WorkerLink
 
 log = get_logger("fleet")
 
@@ -32,7 +32,7 @@ class Fleet:
         self._docks = [self.dock]
         #: Of every dock.
         self.workers: list[WorkerLink] = []
-        self.on_finished: Callable[[list[tuple[Job, Outcome]]], None] = lambda ended: None
+        self.on_finished: Callable[[Ended], None] = lambda ended: None
         self.on_orphans: Callable[[list[Job]], None] = lambda orphans: None
         self.on_crash: Callable[[WorkerLink, list[Job]], None] | None = None
         self.on_solo: Callable[[list[Job]], None] = lambda ended: None
@@ -173,11 +173,12 @@ class Fleet:
             self.on_solo([])
         self.on_room()
 
-    def finished(self, worker: WorkerLink, ended: list[tuple[Job, Outcome]]) -> None:
+    def finished(self, worker: WorkerLink, ended: Ended) -> None:
         """Owner."""
         self.on_finished(ended)
         if worker.is_solo:
-            self.on_solo([job for job, outcome in ended if outcome.status not in _UNFINISHED])
+            unfinished = {o.number for _, o in ended.special if o.status in _UNFINISHED}
+            self.on_solo([job for job in ended.jobs() if job.number not in unfinished])
 
     def lost(self, worker: WorkerLink, orphans: list[Job], reason: str) -> None:
         """Owner."""

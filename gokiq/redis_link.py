@@ -16,7 +16,7 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.sentinel import Sentinel
 
 from gokiq.app import RedisAddress
-from gokiq.core import pack_command
+from gokiq.core import Job, pack_command
 from gokiq.errors import ConfigError, ConnectionLost, ReplyError
 
 #: Longest wait for one reply, seconds. A reply that is later counts as lost; reconciliation finds
@@ -28,7 +28,8 @@ CONNECT_TIMEOUT_S = 5.0
 #: reconnect, do not give up.
 _PASSING = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "NOREPLICAS", "TRYAGAIN", "BUSY ")
 
-Arg = bytes | str | int | float
+#: A job stands for its number.
+Arg = bytes | str | int | float | Job
 
 
 class RedisLink:

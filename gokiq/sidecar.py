@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any, Protocol
 
@@ -72,6 +73,27 @@ class State(Enum):
     CLOSED = "closed"
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What one RESULTS frame says: by route, the jobs that were processed and ended well; and the
+    others with their outcomes.
+    """
+
+    well: dict[int, list[Job]]
+    special: list[tuple[Job, Outcome]]
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return sum(map(len, self.well.values())) + len(self.special)
+
+    def jobs(self) -> list[Job]:
+        """All of them, in no order."""
+        return [job for jobs in self.well.values() for job in jobs] + [
+            job for job, _ in self.special
+        ]
+
+
 class Listener(Protocol):
     """Who is told what happens on a connection; all calls come from the event loop."""
 
@@ -81,7 +103,7 @@ class Listener(Protocol):
     def ready(self, worker: WorkerLink) -> None:
         """Credit arrived or changed, or the worker stopped taking jobs."""
 
-    def finished(self, worker: WorkerLink, ended: list[tuple[Job, Outcome]]) -> None:
+    def finished(self, worker: WorkerLink, ended: Ended) -> None:
         """Jobs ended; they are no longer open on the connection."""
 
     def lost(self, worker: WorkerLink, orphans: list[Job], reason: str) -> None:
@@ -143,8 +165,7 @@ class WorkerLink(asyncio.Protocol):
 
     def send(self, jobs: list[Job]) -> None:
         """Send jobs in as few frames as possible; they are open from now on."""
-        for job in jobs:
-            self.open[job.number] = job
+        core.open_jobs(jobs, self.open)
         for frame in core.encode_batch(jobs):
             self._write(frame)
 
@@ -279,16 +300,9 @@ class WorkerLink(asyncio.Protocol):
         self._listener.ready(self)
 
     def _settle(self, body: bytes) -> None:
-        outcomes = core.decode_results(body)
-        ended = []
-        stranger = None
-        for outcome in outcomes:
-            job = self.open.pop(outcome.number, None)
-            if job is None:
-                stranger = outcome.number
-                break
-            ended.append((job, outcome))
-        self.finished += len(ended)
+        well, special, stranger = core.end_jobs(body, self.open)
+        ended = Ended(well, special)
+        self.finished += ended.count
         self._listener.finished(self, ended)
         if stranger is not None:
             raise ProtocolError(

@@ -170,6 +170,8 @@ def read_body(kind: int, body: bytes) -> None:
 def results(data: bytes) -> None:
     """RESULTS: the same outcomes in both, and what both write is read back as it was."""
     found = same(lambda module: fields(module.decode_results(data)), _core, _core_py)
+    ended = same(lambda module: ends(module, data), _core, _core_py)
+    assert is_error(ended) == is_error(found)
     if is_error(found):
         return
     written = same(
@@ -178,6 +180,18 @@ def results(data: bytes) -> None:
     if not is_error(written):
         assert fields(_core.decode_results(written)) == fields(_core_py.decode_results(written))
         assert len(_core.decode_results(written)) == len(found)
+
+
+def ends(module: ModuleType, data: bytes) -> tuple[Any, ...]:
+    """Which jobs end when those are out whose numbers are odd."""
+    out = {
+        one.number: module.Job(one.number, one.status, b"", 0.0)
+        for one in module.decode_results(data)
+        if one.number % 2
+    }
+    well, special, stranger = module.end_jobs(data, out)
+    listed = [(route, [(job.number, job.elapsed_us) for job in well[route]]) for route in well]
+    return listed, fields([outcome for _, outcome in special]), stranger, sorted(out)
 
 
 def fields(outcomes: list[Any]) -> list[tuple[Any, ...]]:

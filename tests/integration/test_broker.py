@@ -12,7 +12,7 @@ import redis
 from devtools.redis_server import RedisServer
 from gokiq.app import RedisAddress
 from gokiq.broker import Broker, Move, Settlement, claims_key, lease_key
-from gokiq.core import DEAD, DISCARDED, INTERNAL, OK, REFUSED, RETRY, SHUTDOWN, Outcome
+from gokiq.core import DEAD, DISCARDED, INTERNAL, REFUSED, RETRY, SHUTDOWN, Job, Outcome
 from gokiq.errors import ReplyError
 from gokiq.promotion import Fate, Push
 from gokiq.redis_link import RedisLink
@@ -59,8 +59,11 @@ def settle(*pairs: tuple[int, Outcome]) -> Settlement:
     return settlement
 
 
-def well(number: int) -> Outcome:
-    return Outcome(number, OK, counts=1)
+def well(*numbers: int) -> Settlement:
+    """Jobs of queue a that ended well."""
+    settlement = Settlement()
+    settlement.add_well(0, [Job(number, 0, b"", 0.0) for number in numbers])
+    return settlement
 
 
 async def claim(
@@ -139,7 +142,7 @@ def settle_after_claim(play: Any, outcomes: Settlement, want: int = 9) -> Any:
 def test_success_releases_the_claim_and_counts(play: Any, client: redis.Redis) -> None:
     client.lpush("queue:a", "1", "2")
 
-    taken = settle_after_claim(play, settle((0, well(1)), (0, well(2))))
+    taken = settle_after_claim(play, well(1, 2))
 
     assert taken.dropped == 0
     assert client.exists(claims_key(ME, "a")) == 0
@@ -226,7 +229,8 @@ def test_discarded_jobs_leave_nothing_but_their_counts(play: Any, client: redis.
 
 def test_an_outcome_is_applied_once_only(play: Any, client: redis.Redis) -> None:
     client.lpush("queue:a", "1", "2")
-    outcomes = settle((0, well(1)), (0, Outcome(2, RETRY, counts=3, score=1.5, payload=b"again")))
+    outcomes = well(1)
+    outcomes.add(0, Outcome(2, RETRY, counts=3, score=1.5, payload=b"again"))
 
     async def scene(broker: Broker) -> list[int]:
         await broker.settle_claim(Settlement(), [(2, [(0, 2)])])

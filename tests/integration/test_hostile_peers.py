@@ -38,7 +38,7 @@ class Stage:
         self.returned: list[int] = []
         self.ended: list[int] = []
         self.rooms = 0
-        fleet.on_finished = lambda ended: self.ended.extend(job.number for job, _ in ended)
+        fleet.on_finished = lambda ended: self.ended.extend(job.number for job in ended.jobs())
         fleet.on_orphans = lambda jobs: self.returned.extend(job.number for job in jobs)
         fleet.on_crash = lambda _, jobs: self.returned.extend(job.number for job in jobs)
         fleet.on_room = self._on_room

@@ -30,7 +30,7 @@ class Stage:
         self.orphans: list[int] = []
         self.crashed: list[int] = []
         self.solo_ended: list[int] = []
-        fleet.on_finished = lambda ended: self.ended.extend(job.number for job, _ in ended)
+        fleet.on_finished = lambda ended: self.ended.extend(job.number for job in ended.jobs())
         fleet.on_orphans = lambda jobs: self.orphans.extend(job.number for job in jobs)
         fleet.on_crash = lambda _, jobs: self.crashed.extend(job.number for job in jobs)
         fleet.on_solo = lambda jobs: self.solo_ended.extend(job.number for job in jobs)
@@ -128,7 +128,7 @@ def test_only_suspects_that_ran_to_an_end_are_cleared(tmp_path: Path) -> None:
                 Outcome(3, core.OK, 1),
                 Outcome(4, core.RETRY, 3, score=1.0, payload=b"{}"),
             )
-            await at.until(lambda: at.ended == [1, 2, 3, 4])
+            await at.until(lambda: sorted(at.ended) == [1, 2, 3, 4])
             assert at.solo_ended == [3, 4]
 
     asyncio.run(scene())

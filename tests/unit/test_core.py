@@ -466,6 +466,129 @@ def test_both_implementations_agree_on_damaged_results(
     )
 
 
+def test_jobs_are_made_in_order_and_too_large_ones_set_apart(core: ModuleType) -> None:
+    jobs, giants = core.make_jobs(7, 3, [b"ab", b"abcd", b"abc"], 1.5, 3)
+
+    seen = [(job.number, job.route, job.payload, job.claimed_at, job.elapsed_us) for job in jobs]
+    assert seen == [(7, 3, b"ab", 1.5, 0), (9, 3, b"abc", 1.5, 0)]
+    assert [(job.number, job.payload) for job in giants] == [(8, b"abcd")]
+
+
+@pytest.mark.parametrize("bad", [None, "text", bytearray(b"x")], ids=["none", "str", "bytearray"])
+def test_a_job_is_made_of_bytes_alone(core: ModuleType, bad: object) -> None:
+    with pytest.raises(TypeError):
+        core.make_jobs(1, 0, [b"{}", bad], 0.0, 10)
+
+
+def test_a_jobs_route_must_fit_the_frame(core: ModuleType) -> None:
+    with pytest.raises(OverflowError):
+        core.make_jobs(1, 65_536, [b"{}"], 0.0, 10)
+
+
+def jobs_out(core: ModuleType, routes: dict[int, int]) -> dict[int, Any]:
+    """Jobs that are out, by number."""
+    out: dict[int, Any] = {}
+    core.open_jobs([core.Job(number, route, b"", 0.0) for number, route in routes.items()], out)
+    return out
+
+
+def test_jobs_that_end_are_no_longer_out(core: ModuleType) -> None:
+    out = jobs_out(core, {1: 0, 2: 1, 3: 0, 4: 0, 5: 0})
+    outcomes = [
+        core.Outcome(1, core.OK, 1, elapsed_us=11),
+        core.Outcome(2, core.OK, 1, elapsed_us=12),
+        core.Outcome(4, core.RETRY, 3, elapsed_us=14, payload=b"again"),
+        core.Outcome(3, core.OK, 1, elapsed_us=13),
+    ]
+
+    well, special, stranger = core.end_jobs(core.encode_results(outcomes), out)
+
+    assert {route: [(job.number, job.elapsed_us) for job in well[route]] for route in well} == {
+        0: [(1, 11), (3, 13)],
+        1: [(2, 12)],
+    }
+    assert [(job.number, job.elapsed_us, o.status, o.payload) for job, o in special] == [
+        (4, 14, core.RETRY, b"again")
+    ]
+    assert stranger is None
+    assert list(out) == [5]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"counts": 0}, {"counts": 3}, {"score": 1.5}, {"error_class": "E"}, {"status": 3}],
+    ids=str,
+)
+def test_only_what_says_no_more_than_processed_ended_well(
+    core: ModuleType, fields: dict[str, Any]
+) -> None:
+    outcome = core.Outcome(1, **{"status": core.OK, "counts": 1, **fields})
+
+    well, special, _ = core.end_jobs(core.encode_results([outcome]), jobs_out(core, {1: 0}))
+
+    assert well == {}
+    assert outcome_fields(special[0][1]) == outcome_fields(outcome)
+
+
+def test_jobs_end_up_to_the_first_that_is_not_out(core: ModuleType) -> None:
+    out = jobs_out(core, {1: 0, 3: 0})
+    body = core.encode_results([core.Outcome(number, core.OK, 1) for number in (1, 2, 3)])
+
+    well, special, stranger = core.end_jobs(body, out)
+
+    assert [job.number for job in well[0]] == [1]
+    assert (special, stranger, list(out)) == ([], 2, [3])
+
+
+def test_a_body_that_is_wrong_ends_no_job(core: ModuleType) -> None:
+    out = jobs_out(core, {1: 0, 2: 0})
+    whole = core.encode_results([core.Outcome(1, core.OK, 1)])
+
+    for bad in (whole[:-1], struct.pack(">QBBHIQ", 2, 8, 0, 0, 0, 0)):
+        with pytest.raises(ProtocolError):
+            core.end_jobs(whole + bad, out)
+
+    assert sorted(out) == [1, 2]
+
+
+def ends(core: ModuleType, body: bytes) -> Any:
+    """What comes of a body when 64 jobs are out, in a form that compares."""
+    out = jobs_out(core, {number: number % 3 for number in range(64)})
+    try:
+        well, special, stranger = core.end_jobs(body, out)
+    except ProtocolError as error:
+        return str(error), sorted(out)
+    return (
+        {route: [(job.number, job.elapsed_us) for job in well[route]] for route in well},
+        repr([(job.number, job.elapsed_us, outcome_fields(o)) for job, o in special]),
+        stranger,
+        sorted(out),
+    )
+
+
+SMALL = OUTCOMES.map(lambda outcomes: [(fields[0] % 64, *fields[1:]) for fields in outcomes])
+PLAIN = st.lists(st.tuples(st.integers(0, 63), st.just(0), st.just(1), U64))
+
+
+@given(SMALL | PLAIN, st.data())
+def test_both_implementations_end_the_same_jobs(
+    outcomes: list[tuple[Any, ...]], data: st.DataObject
+) -> None:
+    body = bytearray(_core.encode_results(_core.Outcome(*fields) for fields in outcomes))
+    for _ in range(data.draw(st.integers(0, 2)) if body else 0):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+
+    assert ends(_core, bytes(body)) == ends(_core_py, bytes(body))
+
+
+def test_a_job_among_the_arguments_stands_for_its_number(core: ModuleType) -> None:
+    numbers = [0, 7, 2**64 - 1]
+
+    wire = core.pack_command(["HDEL", *(core.Job(number, 0, b"x", 0.0) for number in numbers)])
+
+    assert wire == core.pack_command(["HDEL", *map(str, numbers)])
+
+
 def test_invalid_utf8_in_a_text_is_replaced(core: ModuleType) -> None:
     detail = struct.pack(">dIH3sH2s", 0.0, 0, 3, b"a\xffb", 2, b"\xe2\x82")
     body = struct.pack(">QBBHIQ", 1, 2, 0, 0, len(detail), 0) + detail

@@ -9,7 +9,7 @@ import pytest
 
 from gokiq import core
 from gokiq.core import Job
-from gokiq.sidecar import WorkerLink
+from gokiq.sidecar import Ended, WorkerLink
 
 
 class Ears:
@@ -24,7 +24,7 @@ class Ears:
     def ready(self, worker: WorkerLink) -> None:
         self.readies += 1
 
-    def finished(self, worker: WorkerLink, ended: list[object]) -> None:
+    def finished(self, worker: WorkerLink, ended: Ended) -> None:
         pass
 
     def lost(self, worker: WorkerLink, orphans: list[Job], reason: str) -> None:
