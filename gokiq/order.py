@@ -1,19 +1,37 @@
-"""Which queue is asked first: Sidekiq's strict, weighted and random order, for batches. Pure; the
-caller brings chance.
+"""Which queue is asked first: Sidekiq's strict, weighted and random order, for batches; weights
+that hold in time; slots reserved for a queue. Pure; the caller brings chance and clock.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from gokiq.shares import Shares
 
 #: One step of a claim: take up to so many jobs from the queue with this index.
 Step = tuple[int, int]
 
 
+class Order(Protocol):
+    """Plans of a capsule."""
+
+    def plan(self, want: int, caps: Mapping[int, int] | None = None) -> list[Step]:
+        """Steps that claim `want` jobs, to be followed in order until `want` are found. The steps
+        of a route never exceed its cap together; a route that is not in `caps` has none.
+        """
+
+    def changed(self, route: int, by: int) -> None:
+        """`by` jobs of this route took a slot, or gave it back (negative)."""
+
+    def found(self, empty: set[int]) -> None:
+        """These routes had fewer jobs than the plan asked for; all others had enough."""
+
+
 class QueueOrder:
-    """Plans of a capsule. `queues` are `(route index, weight)` in configured order; mode as Sidekiq
-    names it.
+    """Plans by Sidekiq's rules. `queues` are `(route index, weight)` in configured order; mode as
+    Sidekiq names it.
 
     Source of the rules: sidekiq lib/sidekiq/fetch.rb (queues_cmd) and capsule.rb (queues=).
     """
@@ -24,18 +42,23 @@ class QueueOrder:
         self._strict = mode == "strict" or len(queues) == 1
         self._rng = rng
 
-    def plan(self, want: int) -> list[Step]:
-        """Steps that claim `want` jobs, to be followed in order until `want` are found.
-
-        Strict: every queue in turn. Otherwise each job's first choice is drawn by weight, as
-        Sidekiq draws it anew for every job; then all queues follow in a freshly drawn order, for
+    def plan(self, want: int, caps: Mapping[int, int] | None = None) -> list[Step]:
+        """Order. Strict: every queue in turn. Otherwise each job's first choice is drawn by weight,
+        as Sidekiq draws it anew for every job; then all queues follow in a freshly drawn order, for
         what the first choices did not have.
         """
         if self._strict:
-            return [(route, want) for route in self._routes]
-        steps = self._first_choices(want) if want > 1 else []
-        steps += [(route, want) for route in self._shuffled()]
-        return steps
+            steps = [(route, want) for route in self._routes]
+        else:
+            steps = self._first_choices(want) if want > 1 else []
+            steps += [(route, want) for route in self._shuffled()]
+        return steps if caps is None else capped(steps, caps)
+
+    def changed(self, route: int, by: int) -> None:
+        """Order. Sidekiq's rules look at picks alone."""
+
+    def found(self, empty: set[int]) -> None:
+        """Order."""
 
     def _first_choices(self, want: int) -> list[Step]:
         drawn: dict[int, int] = {}
@@ -53,3 +76,87 @@ class QueueOrder:
         ]
         keyed.sort(reverse=True)
         return [route for _, route in keyed]
+
+
+class TimeOrder:
+    """Plans by which the slot-seconds of queues that have jobs follow their weights, however long
+    their jobs take. By Sidekiq's rule a queue of slow jobs gets more than its weight: each pick of
+    it holds a slot for longer.
+    """
+
+    def __init__(self, queues: Sequence[tuple[int, int]], clock: Callable[[], float]) -> None:
+        self._routes = [route for route, _ in queues]
+        self._shares = Shares({route: float(max(weight, 1)) for route, weight in queues})
+        self._clock = clock
+        self._empty: set[int] = set()
+
+    def plan(self, want: int, caps: Mapping[int, int] | None = None) -> list[Step]:
+        """Order. First their share for queues that were empty, in case they are no longer; then the
+        shares of the others; then all queues in order of need.
+        """
+        most = {route: want if caps is None else caps.get(route, want) for route in self._routes}
+        open_ = {route: limit for route, limit in most.items() if limit > 0}
+        full = {route: limit for route, limit in open_.items() if route not in self._empty}
+        self._shares.hungry(full, self._clock())
+        steps = [
+            (route, share)
+            for route, share in self._shares.divide(want, open_).items()
+            if route in self._empty
+        ]
+        steps += self._shares.divide(want, full).items()
+        steps += [(route, want) for route in self._shares.order(list(open_))]
+        return capped(steps, most)
+
+    def changed(self, route: int, by: int) -> None:
+        """Order."""
+        self._shares.changed(route, by, self._clock())
+
+    def found(self, empty: set[int]) -> None:
+        """Order."""
+        self._empty = set(empty)
+
+
+class Reserve:
+    """Slots kept for queues: the others leave so many free that each of these reaches its minimum
+    at once. `minimum` is route -> slots.
+    """
+
+    def __init__(self, minimum: Mapping[int, int]) -> None:
+        self._minimum = dict(minimum)
+
+    def split(self, free: int, running: Callable[[int], int]) -> tuple[list[Step], int]:
+        """Of `free` slots: steps for the queues that have not reached their minimum, and how many
+        slots all queues share.
+        """
+        steps = []
+        for route, minimum in self._minimum.items():
+            unmet = min(max(minimum - running(route), 0), free)
+            if unmet:
+                steps.append((route, unmet))
+                free -= unmet
+        return steps, free
+
+
+def capped(steps: Sequence[Step], caps: Mapping[int, int]) -> list[Step]:
+    """The steps with no more of each route than its cap, over all its steps together."""
+    left = dict(caps)
+    result = []
+    for route, most in steps:
+        allowed = min(most, left.get(route, most))
+        if allowed > 0:
+            result.append((route, allowed))
+        if route in left:
+            left[route] -= allowed
+    return result
+
+
+def emptied(want: int, steps: Sequence[Step], counts: Sequence[int]) -> set[int]:
+    """Routes that had fewer jobs than a step asked for; `counts` is what each step found. A step
+    that was not reached, because `want` was found before, says nothing.
+    """
+    empty = set()
+    for (route, most), count in zip(steps, counts, strict=True):
+        if count < min(most, want):
+            empty.add(route)
+        want -= count
+    return empty

@@ -1,0 +1,163 @@
+"""Who gets the next slot, so that shares hold in time: slot-seconds by weight. Pure; the caller
+brings the clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+#: Bounds of how far ahead a running job is counted, seconds.
+MIN_AHEAD_S, MAX_AHEAD_S = 0.1, 60.0
+#: Of so many jobs, the newest weigh most, the mean run time of a key is learned.
+MEMORY_JOBS = 64.0
+
+K = TypeVar("K")
+
+
+class _Account:
+    """Of one key: `used` is its slot-seconds by weight (virtual time) up to `since`."""
+
+    __slots__ = ("ended", "hungry", "running", "seconds", "since", "used", "weight")
+
+    def __init__(self, weight: float, used: float, since: float) -> None:
+        self.weight = weight
+        self.used = used
+        self.since = since
+        self.running = 0
+        self.hungry = False
+        # Fading sums, for the mean run time.
+        self.seconds = 0.0
+        self.ended = 0.0
+
+    def advance(self, now: float) -> None:
+        passed = max(now - self.since, 0.0) * self.running
+        self.used += passed / self.weight
+        self.seconds += passed
+        self.since = now
+
+    def mean_s(self) -> float:
+        """Mean run time; of jobs that still run, what they have run so far."""
+        return self.seconds / max(self.ended + self.running, 1.0)
+
+    def fade(self) -> None:
+        if self.ended > MEMORY_JOBS:
+            kept = MEMORY_JOBS / 2 / self.ended
+            self.ended *= kept
+            self.seconds *= kept
+
+
+class Shares(Generic[K]):
+    """Weighted fair shares of slots among keys whose jobs take unknown and different times.
+
+    Each key has a virtual time that advances by its running jobs / its weight. The next slot goes
+    to the key that is least ahead, where each job that runs is counted once more with the mean run
+    time of what runs now: without that, a key that was behind would get every slot of long jobs and
+    be far ahead when it shows. Who had nothing to run starts where the least served of the others
+    is: time without jobs is no credit. Source: start-time fair queueing (Goyal, Vin, Cheng 1996)
+    for the virtual time.
+    """
+
+    def __init__(self, weights: Mapping[K, float] | None = None) -> None:
+        self._weights = dict(weights or {})
+        self._accounts: dict[K, _Account] = {}
+        self._floor = 0.0
+
+    def __len__(self) -> int:
+        """Keys that are remembered."""
+        return len(self._accounts)
+
+    def running(self, key: K) -> int:
+        """Slots that this key holds."""
+        account = self._accounts.get(key)
+        return account.running if account else 0
+
+    def changed(self, key: K, by: int, now: float) -> None:
+        """`by` jobs of the key took a slot, or gave it back (negative), at `now` seconds of any
+        monotonic clock.
+        """
+        account = self._account(key, now)
+        account.advance(now)
+        if by < 0:
+            account.ended -= by
+            account.fade()
+        account.running = max(account.running + by, 0)
+
+    def hungry(self, keys: Iterable[K], now: float) -> None:
+        """Exactly these keys have jobs that wait and may run."""
+        wanting = set(keys)
+        for account in self._accounts.values():
+            account.advance(now)
+        self._floor = max(self._floor, self._least(wanting))
+        for key in wanting:
+            account = self._account(key, now)
+            if not account.hungry:
+                account.used = max(account.used, self._floor)
+                account.hungry = True
+        for key in [key for key in self._accounts if key not in wanting]:
+            account = self._accounts[key]
+            account.hungry = False
+            if not account.running and account.used <= self._floor:
+                del self._accounts[key]
+
+    def _least(self, wanting: set[K]) -> float:
+        """Virtual time of the least served of those that wanted before and still do. Where nobody
+        does, every debt is forgotten.
+        """
+        stayed = [
+            account.used
+            for key, account in self._accounts.items()
+            if key in wanting and account.hungry
+        ]
+        if stayed:
+            return min(stayed)
+        return max((account.used for account in self._accounts.values()), default=0.0)
+
+    def ahead_s(self) -> float:
+        """How far ahead each running job is counted, seconds."""
+        running = sum(account.running for account in self._accounts.values())
+        seconds = sum(account.running * account.mean_s() for account in self._accounts.values())
+        mean = seconds / running if running else 0.0
+        return min(max(mean, MIN_AHEAD_S), MAX_AHEAD_S)
+
+    def order(self, keys: Sequence[K]) -> list[K]:
+        """These keys, who should be served first in front."""
+        ahead = self.ahead_s()
+        return sorted(keys, key=lambda key: self._rank(key, 0, ahead))
+
+    def divide(self, want: int, most: Mapping[K, int]) -> dict[K, int]:
+        """Who gets how many of `want` slots; no key more than its `most`. In order of first
+        service.
+        """
+        ahead = self.ahead_s()
+        heap = [
+            (self._rank(key, 0, ahead), at, key)
+            for at, (key, limit) in enumerate(most.items())
+            if limit > 0
+        ]
+        heapq.heapify(heap)
+        given: dict[K, int] = {}
+        while want > 0 and heap:
+            _, at, key = heap[0]
+            given[key] = given.get(key, 0) + 1
+            want -= 1
+            if given[key] < most[key]:
+                heapq.heapreplace(heap, (self._rank(key, given[key], ahead), at, key))
+            else:
+                heapq.heappop(heap)
+        return given
+
+    def _rank(self, key: K, more: int, ahead_s: float) -> float:
+        """How far this key would be ahead if it got one slot, after `more` that it gets now."""
+        account = self._accounts.get(key)
+        if account is None:
+            return self._floor + more * ahead_s / self._weights.get(key, 1.0)
+        return account.used + (account.running + more) * ahead_s / account.weight
+
+    def _account(self, key: K, now: float) -> _Account:
+        account = self._accounts.get(key)
+        if account is None:
+            weight = self._weights.get(key, 1.0)
+            account = self._accounts[key] = _Account(weight, self._floor, now)
+        return account
