@@ -202,3 +202,19 @@ def test_nobody_starves(keys: int, slots: int, means: list[float], seed: int) ->
     share = simulate(weights, runs, slots=slots, seconds=60 * longest * keys / slots, seed=seed)
 
     assert min(share.values()) > 0.4 / keys
+
+
+def test_time_behind_a_limit_is_no_credit() -> None:
+    """Who may run one job only for 100 s does not take all slots afterwards."""
+    shares: Shares[str] = Shares()
+    shares.hungry(["a", "b"], 0.0)
+    shares.changed("a", 9, 0.0)
+    shares.changed("b", 1, 0.0)
+    shares.hungry(["a"], 0.0)
+    shares.hungry(["a"], 100.0)
+
+    shares.hungry(["a", "b"], 100.0)
+
+    shares.changed("a", -9, 100.0)
+    shares.changed("b", -1, 100.0)
+    assert shares.divide(10, {"a": PLENTY, "b": PLENTY}) == {"a": 5, "b": 5}
