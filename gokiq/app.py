@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gokiq.errors import ProtocolError
@@ -73,6 +74,14 @@ class Capsule:
 
 
 @dataclass(frozen=True, slots=True)
+class Database:
+    """Connections of one worker, and of all clients."""
+
+    connections: int
+    max_connections: int
+
+
+@dataclass(frozen=True, slots=True)
 class AppInfo:
     """The app as its first worker described it. `routes` are those of the capsules, and after a
     reload also those that no capsule has any more: claims name them by index.
@@ -97,6 +106,12 @@ class AppInfo:
     log_style: Style = Style.PRETTY
     #: One of log.LEVELS.
     log_level: str = "info"
+    #: The `gokiq:` section of the app's Sidekiq configuration, as it stands there.
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    #: What job classes say of themselves: name -> `limit`, `cluster_limit`, `rate`, `dependency`.
+    classes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: How many connections one worker may open to the database, and how many that has for all.
+    database: Database | None = None
 
     @property
     def sidekiq(self) -> str:
@@ -205,7 +220,23 @@ def _app_info(hello: dict[str, Any]) -> AppInfo:
         has_stock_client=hello.get("client") != "app",
         log_style=next((s for s in Style if s == hello.get("log_style")), Style.PRETTY),
         log_level=LEVELS[min(int(hello.get("logger_level") or 0), len(LEVELS) - 1)],
+        settings=_mapping(hello, "gokiq"),
+        classes=_mapping(hello, "classes"),
+        database=_database(hello.get("database")),
     )
+
+
+def _mapping(hello: dict[str, Any], key: str) -> dict[str, Any]:
+    found = hello.get(key)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{key} is no mapping")
+    return found
+
+
+def _database(raw: dict[str, Any] | None) -> Database | None:
+    return Database(int(raw["connections"]), int(raw["max_connections"])) if raw else None
 
 
 def _redis(raw: dict[str, Any]) -> RedisAddress:

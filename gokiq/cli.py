@@ -101,6 +101,13 @@ def parser() -> argparse.ArgumentParser:
     )
     ours.add_argument("--max-age", metavar="SEC", help="replace a worker that is so old")
     ours.add_argument(
+        "--limit",
+        metavar="TARGET=N",
+        action="append",
+        help="run at most N jobs of a queue, a class, or total at once; N/s: start so many a "
+        "second; cluster:TARGET=N: in all processes together; repeatable",
+    )
+    ours.add_argument(
         "--health",
         metavar="ADDRESS",
         help="answer /live, /ready and /metrics on HOST:PORT, PORT or unix:PATH (default: nowhere)",

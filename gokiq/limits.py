@@ -13,6 +13,10 @@ from typing import Any
 from gokiq.errors import ConfigError
 from gokiq.rates import MOST, Rate, parse_rate
 
+#: Keys of the `gokiq:` section of the app's Sidekiq configuration.
+SETTINGS = tuple(
+    ["limits", "cluster", "rates", "adaptive", "dependencies", "weights", "reserve", "tenants"]
+)
 #: In place of a number: no limit, whatever others say.
 NONE = "none"
 #: Sections of `limits`, `cluster` and `rates` in sidekiq.yml, by the kind that they name.
@@ -143,10 +147,11 @@ def from_settings(settings: Mapping[str, Any]) -> Rules:
     """The `gokiq:` section of the app's Sidekiq configuration. Raises ConfigError naming the
     key.
     """
-    cluster = settings.get("cluster")
+    if unknown := [key for key in settings if key not in SETTINGS]:
+        raise ConfigError(f"gokiq: {unknown[0]}: is none of {', '.join(SETTINGS)}")
     return Rules(
         process=dict(_counts("limits", settings.get("limits"))),
-        cluster=dict(_counts("cluster", cluster)),
+        cluster=dict(_counts("cluster", settings.get("cluster"))),
         rates={
             target: None if value == NONE else parse_rate(f"gokiq: {name}", value)
             for name, target, value in _entries("rates", settings.get("rates"))
@@ -163,7 +168,8 @@ def from_classes(classes: Mapping[str, Mapping[str, Any]]) -> Rules:
     cluster: dict[Target, int | None] = {}
     rates: dict[Target, Rate | None] = {}
     needs: dict[Target, str] = {}
-    for name, options in classes.items():
+    for name, given in classes.items():
+        options = _mapping(name, given)
         target = job_class(name)
         said = f"{name}: sidekiq_options gokiq_"
         if (limit := options.get("limit")) is not None:

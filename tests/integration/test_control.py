@@ -1,6 +1,4 @@
-"""What operators set reaches every process at once, without polling; also where none can track,
-too.
-"""
+"""What operators set reaches every process at once: tracked, or soon where Redis tracks nothing."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from devtools.null_sidecar import hello
-from gokiq.app import AppInfo, Route, app_info, parse_hello
+from gokiq.app import AppInfo, Database, Route, app_info, parse_hello
 from gokiq.errors import ProtocolError
 
 VALUES = [None, True, -1, 1e999, "", "x", "\ud800", [], [[]], [None], [["a"]], {}, {"a": 1}]
@@ -21,7 +21,9 @@ def body(**changes: Any) -> bytes:
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-@pytest.mark.parametrize("key", [*hello(redis=Path("/redis.sock")), "labels", "logger_level"])
+@pytest.mark.parametrize(
+    "key", [*hello(redis=Path("/redis.sock")), "labels", "logger_level", "gokiq"]
+)
 def test_any_value_of_any_key_is_taken_or_refused(key: str, value: Any) -> None:
     with contextlib.suppress(ProtocolError):
         app_info(parse_hello(body(**{key: value})))
@@ -40,6 +42,21 @@ def test_a_process_that_is_no_process_is_refused(key: str, value: Any) -> None:
 def test_what_is_no_object_is_refused(text: bytes) -> None:
     with pytest.raises(ProtocolError, match="HELLO"):
         parse_hello(text)
+
+
+def test_what_the_app_and_its_classes_ask_of_us_is_kept_as_it_is() -> None:
+    said = {
+        "gokiq": {"limits": {"total": 5}},
+        "classes": {"ImportJob": {"limit": 1}},
+        "database": {"connections": 5, "max_connections": 97},
+    }
+
+    app = app_info(parse_hello(body(**said)))
+
+    assert app.settings == {"limits": {"total": 5}}
+    assert app.classes == {"ImportJob": {"limit": 1}}
+    assert app.database == Database(5, 97)
+    assert app_info(parse_hello(body())).settings == {}
 
 
 def served(*queues: str, capsule: str = "default") -> AppInfo:

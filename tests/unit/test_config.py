@@ -171,3 +171,13 @@ def test_version_is_0_and_help_is_1_as_sidekiq_has_it(capsys: pytest.CaptureFixt
 
     assert codes == [0, 1]
     assert "gokiq 0." in capsys.readouterr().out
+
+
+def test_limits_are_kept_as_given_and_a_wrong_one_is_named() -> None:
+    assert config("--limit", "total=5", "--limit", "mailers=3/s").limits == (
+        "total=5",
+        "mailers=3/s",
+    )
+    assert config().limits == ()
+    with pytest.raises(ConfigError, match=r"--limit total 'x': must be a whole number"):
+        config("--limit", "total=x")

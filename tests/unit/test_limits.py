@@ -110,6 +110,7 @@ def test_all_sections_of_the_configuration_are_read() -> None:
         ({"limits": {"queues": {"mailers": -1}}}, r"gokiq: limits.queues.mailers -1: must be a"),
         ({"limits": {"queues": {"mailers": True}}}, r"limits.queues.mailers True: must be a"),
         ({"limits": {"queue": {"mailers": 1}}}, r"gokiq: limits.queue: is none of total, "),
+        ({"limit": {"total": 1}}, r"gokiq: limit: is none of limits, cluster, "),
         ({"limits": 5}, r"gokiq: limits 5: must be a mapping"),
         ({"cluster": {"classes": [1]}}, r"gokiq: cluster.classes \[1\]: must be a mapping"),
         ({"rates": {"queues": {"mailers": 5}}}, r"gokiq: rates.queues.mailers 5: must be a rate"),

@@ -5,6 +5,7 @@ require "sidekiq/cli"
 
 require_relative "config_file"
 require_relative "config_values"
+require_relative "class_options"
 require_relative "database"
 require_relative "errors"
 require_relative "promoter"
@@ -204,6 +205,9 @@ module Gokiq
 					client: Promoter.stock?(config) ? "stock" : "app",
 					logger_level: config.logger.level,
 					log_style: log_style,
+					gokiq: config[:gokiq],
+					classes: ClassOptions.all,
+					database: Database.capacity(@plan.slots),
 				}
 			end
 

@@ -26,6 +26,36 @@ module Gokiq
 				pools.select { |pool| pool.size && pool.size < slots }
 			end
 
+			# Seconds that the database has to tell its limit.
+			TELL_S = 2.0
+
+			# @parameter slots [Integer] Jobs at once in one worker.
+			# @returns [Hash | Nil] How many connections one worker may open to the primary database, and how many that has for
+			#   jobs and all others. Nil without Active Record and PostgreSQL, or when it does not answer.
+			def self.capacity(slots)
+				return unless defined?(::ActiveRecord::Base) && ::ActiveRecord::Base.connection_handler.connection_pool_list(:all).any?
+
+				pool = ::ActiveRecord::Base.connection_pool
+				return unless /\A(postgres|postgis)/.match?(pool.db_config.adapter.to_s)
+
+				asking = Thread.new { ask(pool) }
+				asking.report_on_exception = false
+				most = asking.join(TELL_S)&.value
+				{connections: [pool.size, slots].compact.min, max_connections: most} if most
+			rescue StandardError
+				# The application finds out what is wrong with its database.
+				nil
+			ensure
+				asking&.kill
+			end
+
+			def self.ask(pool)
+				pool.with_connection do |connection|
+					%w[max_connections superuser_reserved_connections].map { |name| Integer(connection.select_value("SHOW #{name}")) }.reduce(:-)
+				end
+			end
+			private_class_method :ask
+
 			# @parameter slots [Integer] Jobs at once in this worker.
 			# @parameter size [Integer] Connections of the smallest pool.
 			# @yields {...} What `stat` of each pool with fewer connections than slots says.
