@@ -14,8 +14,15 @@ from gokiq.errors import ConfigError
 from gokiq.rates import MOST, Rate, parse_rate
 
 #: Keys of the `gokiq:` section of the app's Sidekiq configuration.
-SETTINGS = tuple(
-    ["limits", "cluster", "rates", "adaptive", "dependencies", "weights", "reserve", "tenants"]
+SETTINGS = (
+    "limits",
+    "cluster",
+    "rates",
+    "adaptive",
+    "dependencies",
+    "weights",
+    "reserve",
+    "tenants",
 )
 #: In place of a number: no limit, whatever others say.
 NONE = "none"
