@@ -46,3 +46,7 @@ class Slots:
     def last_end_ns(self, start: int, stop: int) -> int:
         """The latest end noted from `start` to before `stop`."""
         return max(self._view[start:stop])
+
+    def ends_ns(self, start: int, stop: int) -> list[int]:
+        """What is noted from `start` to before `stop`."""
+        return self._view[start:stop].tolist()
