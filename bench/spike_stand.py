@@ -37,7 +37,7 @@ COHERENCY = 0.01
 #: Foreground requests a second, and the connections of their pool.
 RATE, WEB_CONNECTIONS = 50, 20
 #: Jobs that each system runs before, so that it is warm and has met the database.
-WARMUP_JOBS = 200
+WARMUP_JOBS = 50
 #: Requests go on for so long before and after the jobs, in seconds.
 CALM_S = 2.0
 #: How often the backlog is looked at, in seconds.
@@ -120,6 +120,11 @@ class Stand:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    @property
+    def version(self) -> str:
+        """PostgreSQL's."""
+        return self.postgres.execute("SHOW server_version")[0][0]
+
     def unloaded(self, seconds: float) -> Trace:
         """Only the web application."""
         with self._web("unloaded") as web:
@@ -152,12 +157,13 @@ class Stand:
                 what="it had run the jobs of the warm-up",
             )
             time.sleep(CALM_S)
+            failed_before = self._failed()
             began = time.monotonic()
             self._backlog.offer(Probe(self.redis.client))
             waiting = list(self._watch(server, ends, began, load))
             left = load.jobs - ends.count_taken(WARMUP_JOBS, ends.count)
             given_up = time.monotonic() - began
-            job_errors = int(self.redis.client.get("stat:failed") or 0)
+            job_errors = self._failed() - failed_before
             stack.close()
             time.sleep(CALM_S)
             web.end()
@@ -180,6 +186,10 @@ class Stand:
             if not server.is_running:
                 raise server.early_end("while jobs were left")
             time.sleep(LOOK_S)
+
+    def _failed(self) -> int:
+        failed = self.redis.client.get("stat:failed")
+        return int(failed) if isinstance(failed, bytes) else 0
 
     @contextmanager
     def _web(self, name: str) -> Iterator[_Web]:

@@ -9,13 +9,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
 from devtools.child import Child, uninterrupted
 from devtools.failure import DevError
-from devtools.programs import find_program
+from devtools.programs import ROOT, find_program
 
 #: Time that initdb, a start, a stop and one statement may take, in seconds.
 TIMEOUT_S = 60.0
@@ -120,6 +120,18 @@ class PostgresServer:
     def _is_ready(self) -> bool:
         said = self.log.read_text(encoding="utf-8", errors="replace")
         return "ready to accept connections" in said
+
+
+def bring_postgres(say: Callable[[str], object]) -> None:
+    """Have script/setup bring one where there is none, after a line that says so. Raises DevError
+    when there is none afterwards.
+    """
+    try:
+        _program("postgres")
+    except DevError:
+        say("No PostgreSQL here yet: script/setup --postgres brings one (80 MB)")
+        subprocess.run([str(ROOT / "script" / "setup"), "--postgres"], check=False)  # noqa: S603 - our own script
+        _program("postgres")
 
 
 def _program(name: str) -> Path:
