@@ -1,0 +1,302 @@
+"""How many jobs a database or service bears at once, learned from how long they take. Pure."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+#: Jobs may become so many times slower than unloaded before the limit shrinks.
+TOLERANCE = 1.8
+#: Standard error that a window's mean of log latency should have; at the start and in probes, where
+#: few jobs run, a larger one.
+PRECISION, COARSE = 0.07, 0.15
+#: The first measurement at the minimum, and probes, go on until the error is so small, or so many
+#: seconds have passed.
+FLOOR_PRECISION, FLOOR_S = 0.08, 2.0
+#: A window has at least so many jobs, and at most so many for the sake of precision.
+FEWEST, MOST = 8, 400
+#: Growth a window at the start.
+START_GROWTH = 1.5
+#: Largest step of a later window, of the limit's logarithm, upwards and for latency downwards.
+STEP, CUT = 0.2, 0.7
+#: Cut for an error of overload, at most once a round.
+ERROR_CUT = 0.7
+#: More jobs at once pay until latency grows by this power of their number; by 1, throughput stands.
+WORTH = 0.65
+#: One window in so many is taken at so much less than the limit, to see what more jobs cost.
+DITHER_EVERY, DITHER = 3, 0.15
+#: Weight of an older window in the slope, per newer one; what is believed before, and how firmly.
+FADE, PRIOR_SLOPE, PRIOR_SPREAD = 0.92, 0.3, 0.5
+#: The start ends when jobs are slower by this share of what the tolerance allows.
+START_SHARE = 0.3
+#: Unloaded latency is believed to have risen with this time constant, seconds.
+PATIENCE_S = 30.0
+#: Probing takes at most one part in so many of the time.
+PROBE_SHARE = 50
+#: Below this load nothing is held back that a probe could set free.
+WORTH_PROBING = 1.15
+#: Jobs of one class that its mean remembers.
+MEMORY = 200
+#: Classes beyond so many share one mean.
+MOST_CLASSES = 500
+
+
+class Profile:
+    """One class: mean of log seconds, less the load; and this window's jobs."""
+
+    __slots__ = ("known", "mean", "seen", "total")
+
+    def __init__(self) -> None:
+        self.mean = 0.0
+        self.known = 0
+        self.seen = 0
+        self.total = 0.0
+
+
+class Curve:
+    """How latency grows with the number of jobs: a fading regression of load on log(limit)."""
+
+    def __init__(self) -> None:
+        self._weight = self._x = self._y = self._xx = self._xy = 0.0
+
+    def add(self, x: float, y: float, jobs: int) -> None:
+        """`jobs` of a window at log(limit) `x` had the load `y`."""
+        self._weight = self._weight * FADE + jobs
+        self._x = self._x * FADE + jobs * x
+        self._y = self._y * FADE + jobs * y
+        self._xx = self._xx * FADE + jobs * x * x
+        self._xy = self._xy * FADE + jobs * x * y
+
+    def slope(self, variance: float) -> float:
+        """The power with which it grows; nearer to the prior the less is known, with `variance` of
+        a single job's load.
+        """
+        mean = self._x / self._weight if self._weight else 0.0
+        firmness = variance / PRIOR_SPREAD**2
+        spread = max(0.0, self._xx - mean * self._x)
+        return (self._xy - mean * self._y + firmness * PRIOR_SLOPE) / (spread + firmness)
+
+    def at(self, x: float, slope: float) -> float:
+        """Load expected at log(limit) `x`."""
+        return (self._y + slope * (self._weight * x - self._x)) / self._weight
+
+
+class AdaptiveLimit:
+    """Grows while jobs take about as long as unloaded, shrinks when they take `tolerance` times
+    that, fail by overload, or wait for connections.
+
+    Latencies are compared within a class only, as logarithms, so that classes a hundred times
+    apart and jobs of any spread can share a limit. A window is as long as its noise demands.
+    The load is the mean, over a window's jobs, of log(seconds) less the mean of their class.
+    Times are seconds of `clock`.
+    """
+
+    def __init__(
+        self,
+        minimum: int = 1,
+        maximum: int = 1000,
+        *,
+        tolerance: float = TOLERANCE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not 1 <= minimum <= maximum:
+            raise ValueError(f"limits from {minimum} to {maximum}: give 1 <= minimum <= maximum")
+        if tolerance <= 1:
+            raise ValueError(f"a tolerance of {tolerance:g} forbids any job: give more than 1")
+        self._minimum, self._maximum = minimum, maximum
+        self._target = math.log(tolerance)
+        self._clock = clock
+        self._classes: dict[str, Profile] = {}
+        self._variance = 0.25  # of log latency within a class; a guess until it is measured
+        self._judged = FEWEST  # jobs that this is measured by
+        self._base = 0.0  # load of the unloaded, in the units of the classes' means
+        self._has_base = False
+        self._load = 0.0  # above the base
+        self._typical_s = 0.0
+        self._anchored_at = self._started_at = clock()
+        self._base_jobs = 0
+        self._curve = Curve()
+        self._windows = 0
+        self._back_to = float(minimum)
+        self.phase = "start"
+        self._set(float(minimum))
+        self._open_window(skip=0)
+
+    @property
+    def limit(self) -> int:
+        """Jobs that may run at once now."""
+        return self._limit
+
+    @property
+    def load(self) -> float:
+        """How many times slower than unloaded jobs were in the last window."""
+        return math.exp(self._load)
+
+    # what happened
+
+    def observe(self, job_class: str, elapsed_s: float, in_flight: int) -> None:
+        """A job ended well; `in_flight` were out with it, itself included."""
+        self._busiest = max(self._busiest, in_flight)
+        if self._skip > 0:
+            self._skip -= 1
+            return
+        log_s = math.log(max(elapsed_s, 1e-6))
+        self._typical_s += (elapsed_s - self._typical_s) / MEMORY
+        profile = self._profile(job_class)
+        profile.seen += 1
+        profile.total += log_s
+        if profile.known:
+            off = log_s - profile.mean
+            self._count += 1
+            self._sum += off
+            self._squares += off * off
+        else:
+            self._strangers += 1
+        if self._count + self._strangers >= self._wanted:
+            self._close_window()
+
+    def overload(self, in_flight: int) -> None:
+        """A job ended in a timeout or an error that says overload."""
+        if self._skip > 0:
+            self._skip -= 1
+            return
+        if self.phase == "probe":
+            self._set(self._back_to)
+        self.phase = "cruise"
+        self._set(self._exact * ERROR_CUT)
+        self._open_window(skip=in_flight)
+
+    def waited(self, seconds: float) -> None:
+        """A job waited so long for a connection of its pool."""
+        self._waits += seconds
+
+    def restart(self) -> None:
+        """Start slowly from the minimum; what is known of the classes stays."""
+        self.phase = "start"
+        self._set(float(self._minimum))
+        self._open_window(skip=0)
+
+    # windows
+
+    def _profile(self, job_class: str) -> Profile:
+        profile = self._classes.get(job_class)
+        if profile is None:
+            if len(self._classes) >= MOST_CLASSES:
+                job_class = ""
+            profile = self._classes.setdefault(job_class, Profile())
+        return profile
+
+    def _open_window(self, skip: int) -> None:
+        """Begin to measure after `skip` more jobs, which began under another limit."""
+        self._skip = skip
+        self._count = self._strangers = self._busiest = 0
+        self._sum = self._squares = self._waits = 0.0
+        self._began_at = self._clock()
+        for profile in self._classes.values():
+            profile.seen, profile.total = 0, 0.0
+        precision = {"start": COARSE, "probe": FLOOR_PRECISION}.get(self.phase, PRECISION)
+        wanted = min(MOST, max(FEWEST, self._variance / precision**2))
+        self._wanted = max(math.ceil(wanted), self._limit)
+
+    def _close_window(self) -> None:
+        mean = self._sum / self._count if self._count else self._base + self._load
+        self._learn(mean)
+        if not self._has_base:
+            self._base, self._has_base = mean, True
+        if self._count:
+            self._load = mean - self._base
+        error = math.sqrt(self._variance / max(1, self._count))
+        self._anchor(error)
+        before = self._limit
+        self._steer(error)
+        self._open_window(skip=self._busiest if self._limit != before else 0)
+
+    def _learn(self, mean: float) -> None:
+        """Classes keep their mean apart from the load, which is the same for all of them."""
+        if self._count > 1:
+            variance = max(0.0, self._squares / self._count - mean * mean)
+            self._variance += (
+                (variance - self._variance) * self._count / (self._count + self._judged)
+            )
+            self._judged = min(MEMORY, self._judged + self._count)
+        for profile in self._classes.values():
+            if profile.seen:
+                off = profile.total / profile.seen - mean - profile.mean
+                profile.mean += off * profile.seen / (profile.known + profile.seen)
+                profile.known = min(MEMORY, profile.known + profile.seen)
+
+    def _anchor(self, error: float) -> None:
+        """Unloaded jobs take less at once, and more only as seen at the minimum, in time."""
+        if self.phase == "start" and self._limit == self._minimum:
+            self._base_jobs += self._count + self._strangers
+            move = self._load * self._count / self._base_jobs
+        elif self._load < -2 * error:
+            move = self._load + error
+        elif self._limit == self._minimum:
+            now = self._clock()
+            move = self._load * -math.expm1((self._anchored_at - now) / PATIENCE_S)
+            self._anchored_at = now
+        else:
+            return
+        self._base += move
+        self._load -= move
+
+    def _steer(self, error: float) -> None:
+        is_used = self._busiest >= 0.8 * self._limit
+        exact = self._exact
+        if self.phase != "probe" and is_used:
+            self._curve.add(math.log(self._limit), self._base + self._load, self._count)
+        slope = self._curve.slope(self._variance)
+        over = self._load - self._target
+        if self._limit < exact:
+            over += slope * math.log(exact / self._limit)
+        if self.phase == "cruise" and is_used:
+            usual = self._curve.at(math.log(exact), slope) - self._base - self._target
+            if abs(usual - over) < 3 * error:
+                over = usual
+        if self.phase == "probe":
+            self.phase = "cruise"
+            exact = self._back_to
+        elif self.phase == "start" and self._load < START_SHARE * self._target + error:
+            if is_used and self._is_floor_known():
+                exact = max(exact * START_GROWTH, exact + 1)
+        else:
+            self.phase = "cruise"
+            cap = -over if over > 2 * error else -over / 2
+            step = min(STEP * (1 - slope / WORTH), cap)
+            if step < 0 or is_used:
+                exact *= math.exp(max(-CUT, step))
+        waiting = self._waits / max(1e-9, self._clock() - self._began_at)
+        if waiting >= 0.5:
+            exact = min(exact, self._exact - waiting)
+        self._set(exact)
+        if self._is_probe_due():
+            self.phase, self._back_to = "probe", self._exact
+            self._set(float(self._minimum))
+
+    def _is_floor_known(self) -> bool:
+        return (
+            self._limit > self._minimum
+            or self._base_jobs * FLOOR_PRECISION**2 >= self._variance
+            or self._clock() - self._started_at >= FLOOR_S
+        )
+
+    def _is_probe_due(self) -> bool:
+        jobs = max(FEWEST, self._variance / FLOOR_PRECISION**2)
+        cost_s = self._typical_s * (1 + jobs / self._minimum)
+        return (
+            self.phase == "cruise"
+            and self._limit > self._minimum
+            and self.load > WORTH_PROBING
+            and self._clock() - self._anchored_at > max(PATIENCE_S, PROBE_SHARE * cost_s)
+        )
+
+    def _set(self, exact: float) -> None:
+        self._exact = min(float(self._maximum), max(float(self._minimum), exact))
+        limit = self._exact
+        if self.phase == "cruise":
+            self._windows += 1
+            if self._windows % DITHER_EVERY == 0 and limit > 2:
+                limit = min(limit - 1, limit * (1 - DITHER))
+        self._limit = max(self._minimum, math.floor(limit + 0.5))
