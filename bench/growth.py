@@ -1,0 +1,128 @@
+"""`python -m bench.growth [AXIS …]`: what a job costs as everything around it grows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from bench.growth_axes import AXES
+from bench.growth_report import Window, describe, summarise, tables, with_tables
+from bench.growth_rig import measure
+from bench.machine import describe_machine
+from devtools.failure import DevError, short_path
+from devtools.programs import ROOT
+from devtools.redis_server import RedisServer
+
+#: Where the figures and the pictures go.
+OUT = ROOT / "tmp" / "bench"
+#: The page that shows the tables.
+PAGE = ROOT / "docs" / "scaling.md"
+#: How often every point is measured, all points in turn, so that a change of the machine's mood
+#: meets them all.
+ROUNDS = 2
+
+
+def run(
+    axes: Sequence[str] = (),
+    out: Path = OUT,
+    *,
+    rounds: int = ROUNDS,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Measure these axes, all of them if none is named; write growth.json and growth-AXIS.png into
+    the folder `out` and return what the JSON holds. Raises DevError when a point fails.
+    """
+    chosen = [AXES[name] for name in axes or AXES]
+    with RedisServer() as redis:
+        machine = describe_machine(redis)
+    seen: dict[str, dict[int, list[Window]]] = {
+        axis.name: {x: [] for x, _ in axis.points} for axis in chosen
+    }
+    for turn in range(1, rounds + 1):
+        for axis in chosen:
+            for x, setup in axis.points:
+                with tempfile.TemporaryDirectory(prefix="gokiq-growth-") as folder:
+                    windows = measure(setup, Path(folder))
+                seen[axis.name][x] += windows
+                point = summarise(windows)
+                say(
+                    f"  round {turn}/{rounds}  {axis.name:<20}{x:>10,}"
+                    f"{point['whole_us_per_job']:>9,.1f} µs{point['jobs_per_s']:>11,.0f} jobs/s"
+                )
+    report = {
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": f"python -m bench.growth {' '.join(axes)}".strip(),
+        "rounds": rounds,
+        "axes": {axis.name: describe(axis, seen[axis.name]) for axis in chosen},
+        "machine": machine,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "growth.json").write_text(
+        json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    _draw(report, out)
+    return report
+
+
+def _draw(report: dict[str, Any], out: Path) -> None:
+    # Only who draws needs matplotlib, and only now.
+    from bench.growth_plots import draw
+
+    for name, curve in report["axes"].items():
+        draw(name, curve, out)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, or show what was measured; returns the exit code."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if unknown := [name for name in options.axes if name not in AXES]:
+        parser.error(f"no such axis: {', '.join(unknown)}; there are {', '.join(AXES)}")
+    try:
+        if options.tables or options.page:
+            path = options.out / "growth.json"
+            report = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            report = run(options.axes, options.out, rounds=options.rounds)
+        text = tables(report)
+        if options.page:
+            PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
+        else:
+            print(f"\n{text}\n\nAll figures and pictures: {short_path(options.out)}/growth*")
+    except (DevError, OSError, RedisError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.growth",
+        description="CPU per job against what grows around it; writes growth.json and pictures.",
+    )
+    parser.add_argument(
+        "axes", nargs="*", metavar="AXIS", help=f"which; all by default: {', '.join(AXES)}"
+    )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"({ROUNDS})")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="(tmp/bench)")
+    parser.add_argument(
+        "--tables", action="store_true", help="measure nothing, print the tables of growth.json"
+    )
+    parser.add_argument(
+        "--page",
+        action="store_true",
+        help="measure nothing, put the tables of growth.json into docs/scaling.md",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

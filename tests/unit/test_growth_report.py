@@ -1,0 +1,97 @@
+"""The growth curves' arithmetic: medians, what counts as flat, the tables of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from bench.growth_axes import AXES, Axis, Setup
+from bench.growth_report import BEGIN, END, Window, describe, summarise, tables, with_tables
+
+pytestmark = pytest.mark.unit
+
+
+def make_window(whole_us: float, *, rate: float = 1000.0, batch: float = 50.0) -> Window:
+    return Window(
+        jobs=500,
+        seconds=500 / rate,
+        cpu_us_per_job={"ruby": whole_us - 3, "python": 2.0, "redis": 1.0},
+        redis_commands_per_job=0.1,
+        jobs_per_call=batch,
+    )
+
+
+def make_curve(*costs: float, why: str = "") -> dict[str, object]:
+    points = [(10**place, Setup(jobs=1, backlog=1)) for place in range(len(costs))]
+    axis = Axis("some", title="what grows", held="the rest", points=points, why=why)
+    return describe(axis, {10**place: [make_window(cost)] for place, cost in enumerate(costs)})
+
+
+def test_point_has_the_median_of_its_windows_and_all_of_them() -> None:
+    windows = [
+        make_window(10.0, rate=900),
+        make_window(30.0, rate=100),
+        make_window(11.0, rate=800),
+    ]
+
+    point = summarise(windows)
+
+    assert point["whole_us_per_job"] == 11.0
+    assert point["cpu_us_per_job"] == {"ruby": 8.0, "python": 2.0, "redis": 1.0}
+    assert point["jobs_per_s"] == 800
+    assert point["jobs"] == 1500
+    assert point["windows_us_per_job"] == [10.0, 30.0, 11.0]
+
+
+@pytest.mark.parametrize(
+    ("costs", "is_flat"),
+    [
+        ((10.0, 11.0, 12.0), True),
+        ((12.0, 10.0), True),
+        ((10.0, 12.1), False),
+        ((12.1, 11.0, 10.0), False),
+    ],
+    ids=["grows by a fifth", "falls by a sixth", "grows by more", "falls by more"],
+)
+def test_curve_is_flat_within_a_fifth_of_its_cheapest_point(
+    costs: Sequence[float], is_flat: bool
+) -> None:
+    assert make_curve(*costs)["is_flat"] is is_flat
+
+
+def test_table_gives_the_reason_of_a_curve_that_is_not_flat() -> None:
+    report = {"axes": {"a": make_curve(10.0, 30.0, why="It is so."), "b": make_curve(10.0, 10.0)}}
+
+    lines = tables(report).splitlines()
+
+    assert "| what grows | 1 … 10 | 3.00 | It is so. |" in lines
+    assert "| what grows | 1 … 10 | 1.00 | flat |" in lines
+    assert "| 10 | 27.0 | 2.0 | 1.0 | 30.0 | 1,000 | 50.0 | 0.10 |" in lines
+
+
+def test_table_says_so_when_nobody_knows_why_a_curve_is_not_flat() -> None:
+    text = tables({"axes": {"a": make_curve(10.0, 30.0)}})
+
+    assert "| not flat, and no reason is known |" in text
+
+
+def test_tables_replace_what_stood_between_the_marks() -> None:
+    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+
+    assert with_tables(page, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+
+
+@pytest.mark.parametrize("page", ["", BEGIN, END], ids=["none", "no end", "no begin"])
+def test_page_without_marks_is_refused(page: str) -> None:
+    with pytest.raises(ValueError, match="the page has no"):
+        with_tables(page, "new")
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_backlog_of_every_point_outlasts_what_is_measured(name: str) -> None:
+    for _, setup in AXES[name].points:
+        in_flight = setup.in_flight * setup.orchestrators
+        assert setup.lead + setup.jobs <= setup.backlog
+        if setup.windows == 1:  # jobs that last: the slots are full until the last end
+            assert setup.lead + setup.jobs + in_flight <= setup.backlog
