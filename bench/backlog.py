@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import redis
@@ -53,8 +54,13 @@ class Backlog:
 
     def push(self, log: Path) -> None:
         """Make both parts with the unmodified client, once. Raises DevError."""
-        for first, count, key in ((0, self.warmup, _WARMUP), (self.warmup, self.jobs, _BACKLOG)):
-            self._push(first, count, log)
+        args = self.workload.args
+        warmup_args = self.workload.warmup_args
+        for first, count, key, rest in (
+            (0, self.warmup, _WARMUP, args if warmup_args is None else warmup_args),
+            (self.warmup, self.jobs, _BACKLOG, args),
+        ):
+            self._push(first, count, rest, log)
             self._server.client.rename(_QUEUE, key)
             found = self._server.client.llen(key)
             if found != count:
@@ -85,10 +91,10 @@ class Backlog:
         """Put all timed jobs into the queue, in one instant."""
         probe.ask("RENAME", _STAGED, _QUEUE)
 
-    def _push(self, first: int, count: int, log: Path) -> None:
+    def _push(self, first: int, count: int, rest: Sequence[str | int], log: Path) -> None:
         workload = self.workload
         what = (workload.app, workload.job_class)
-        args = (*what, str(first), str(count), json.dumps(workload.args))
+        args = (*what, str(first), str(count), json.dumps(rest))
         script = ROOT / "bench" / "ruby" / "push.rb"
         env = {"REDIS_URL": self._server.url}
         with ruby_script(script, *args, log=log, env=env) as pusher:

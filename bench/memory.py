@@ -62,36 +62,36 @@ def run(
     """Hold `jobs` in flight once and write memory.json. Raises DevError when one is lost."""
     console.print(f"[bold]memory[/bold]: {jobs:,} sleeping jobs in flight")
     workload = dataclasses.replace(
-        WORKLOADS["sleep"], job_class="HoldJob", args=(HOLD_MS, "x" * 1000), warmup_jobs=50
+        WORKLOADS["sleep"],
+        job_class="HoldJob",
+        args=(HOLD_MS, "x" * 1000),
+        warmup_jobs=50,
+        warmup_args=(1, "x"),
     )
     system = GokiqSystem(workers, concurrency=jobs)
     log = out / "memory" / "gokiq.log"
     log.unlink(missing_ok=True)
     with RedisServer() as redis, tempfile.TemporaryDirectory(prefix="gokiq-bench-") as temporary:
         machine = describe_machine(redis)
-        warmup = Backlog(dataclasses.replace(workload, args=(1, "x")), 1, redis)
-        warmup.push(log.with_name("push.log"))
         backlog = Backlog(workload, jobs, redis)
+        backlog.push(log.with_name("push.log"))
+        backlog.clear()
         with (
             Slots(Path(temporary, "slots"), backlog.total) as begun,
             system.running(workload.app, redis, log, {"BENCH_SLOTS": str(begun.path)}) as server,
         ):
-            warmup.clear()
-            warmup.offer_warmup()
-            await_ends(server, begun, 0, warmup.warmup)
-            backlog.push(log.with_name("push.log"))
-            _await_processed(redis, server, warmup.warmup)
+            backlog.offer_warmup()
+            await_ends(server, begun, 0, backlog.warmup)
+            _await_processed(redis, server, backlog.warmup)
             time.sleep(REST_S)
             idle = _read(system, server, redis)
-            backlog.clear()
-            probe = Probe(redis.client)
-            backlog.offer(probe)
+            backlog.offer(Probe(redis.client))
             await_ends(server, begun, backlog.warmup, backlog.total)
             began_s = time.monotonic()
             time.sleep(REST_S)
             full = _read(system, server, redis)
-            in_flight = jobs - int(redis.client.get("stat:processed") or 0)
-            _await_processed(redis, server, jobs)
+            in_flight = backlog.total - int(redis.client.get("stat:processed") or 0)
+            _await_processed(redis, server, backlog.total)
             ended_s = time.monotonic() - began_s
         failed = int(redis.client.get("stat:failed") or 0)
         if failed:

@@ -13,7 +13,8 @@ TRIAL_PART = 8
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Jobs of one kind. `args` follow the job's index; `app` is loaded by every system.
+    """Jobs of one kind. `args` follow the job's index (`warmup_args` those of a warm-up job, if
+    they differ); `app` is loaded by every system.
 
     `threads` are the settings of Sidekiq, `concurrency` is gokiq's; both give way to
     `--in-flight`. Of several `threads` the best is found first, by a short run of each, unless
@@ -29,6 +30,7 @@ class Workload:
     threads: tuple[int, ...]
     concurrency: int
     args: tuple[str | int, ...] = ()
+    warmup_args: tuple[str | int, ...] | None = None
     app: str = "./bench/ruby/app.rb"
     env: Mapping[str, str] = field(default_factory=dict)
     processes: int = 1
