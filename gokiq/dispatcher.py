@@ -31,10 +31,17 @@ from gokiq.valve import Valve
 
 log = get_logger("dispatcher")
 
-#: While at least half of the slots are busy, outcomes gather this long before they are settled,
-#: seconds: the workers have
-#: other work meanwhile, and Redis gets a hundred jobs a call instead of one.
-LINGER_S = 0.001
+#: While at least half of the slots are busy, outcomes gather before they are settled, so that Redis
+#: gets a hundred jobs a call instead of one: until this part of the jobs that are out has ended,
+GATHERED_PART = 4
+#: or at most for this part of the time that a job runs, for a slot is idle meanwhile,
+LINGER_PART = 100
+#: within these bounds, seconds.
+LINGER_S = (0.001, 0.005)
+#: Jobs that run for less, seconds, keep their workers computing: no slot of theirs is missed,
+SHORT_S = 0.001
+#: and their outcomes may gather for so long, seconds.
+SHORT_LINGER_S = 0.002
 #: Largest payload that a BATCH frame can carry: its limit less one entry's header.
 MAX_PAYLOAD_BYTES = MAX_BODY_BYTES - 16
 #: Pause after Redis refused a write (memory full, no permission), seconds.
@@ -58,6 +65,9 @@ class Dispatcher:
         self._unsent: list[Job] = []
         self._held: dict[int, Job] = {}
         self._wake = asyncio.Event()
+        self._gathered = asyncio.Event()
+        self._enough = 0
+        self._run_s = 0.0
         self._must_reconcile = False
         self._pause_until = 0.0
         self._settle_from = 0.0
@@ -123,6 +133,7 @@ class Dispatcher:
         for route, jobs in ended.well.items():
             self._pending.add_well(route, jobs)
             self.processed += len(jobs)
+            self._run_s += (jobs[-1].elapsed_us / 1e6 - self._run_s) / 8
         for job, outcome in ended.special:
             self._pending.add(job.route, outcome)
             counts = outcome.counts
@@ -132,6 +143,8 @@ class Dispatcher:
             if outcome.status == INTERNAL:
                 _report(job, outcome)
         self._wake.set()
+        if self._pending.size >= self._enough:
+            self._gathered.set()
 
     def give_back(self, jobs: Iterable[Job]) -> None:
         """Jobs that nobody runs any more go back to the tail of their queues, as they came."""
@@ -247,7 +260,19 @@ class Dispatcher:
             else:
                 await self._wake.wait()
         if self._pending.size and 2 * self._valve.taken >= self._valve.limit > 16:
-            await asyncio.sleep(LINGER_S)
+            await self._gather()
+
+    async def _gather(self) -> None:
+        """Wait for more outcomes to settle in one call."""
+        self._enough = self._valve.taken // GATHERED_PART
+        if self._pending.size >= self._enough:
+            return
+        self._gathered.clear()
+        linger = asyncio.get_running_loop().call_later(linger_s(self._run_s), self._gathered.set)
+        try:
+            await self._gathered.wait()
+        finally:
+            linger.cancel()
 
     def _note_starving(self) -> None:
         is_short = (
@@ -475,6 +500,14 @@ class Dispatcher:
     def _forget_settled(self, held: Set[int]) -> None:
         for route, count in self._pending.keep(held).items():
             self._valve.release(self._capsule_of[route], count)
+
+
+def linger_s(run_s: float) -> float:
+    """How long outcomes of jobs that run so long may gather, seconds."""
+    if run_s < SHORT_S:
+        return SHORT_LINGER_S
+    least, most = LINGER_S
+    return min(max(run_s / LINGER_PART, least), most)
 
 
 def _report(job: Job, outcome: Outcome) -> None:

@@ -21,7 +21,7 @@ from gokiq import core
 from gokiq.app import RedisAddress, app_info
 from gokiq.broker import Broker, claims_key
 from gokiq.core import Outcome
-from gokiq.dispatcher import Dispatcher
+from gokiq.dispatcher import Dispatcher, linger_s
 from gokiq.errors import ConnectionLost
 from gokiq.fleet import Fleet
 from gokiq.redis_link import RedisLink
@@ -140,6 +140,33 @@ def test_every_job_runs_once_and_nothing_is_left(
         await stage.until(lambda: stage.dispatcher.in_flight == 0)
 
     play(scene, workers=workers, concurrency=100)
+
+
+def test_outcomes_wait_for_others_only_until_a_quarter_of_the_jobs_has_ended(
+    play: Any, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gokiq.dispatcher.linger_s", lambda run_s: 10 * LIMIT_S)
+    push(client, 2000)
+
+    def by_quarters(worker: NullWorker, entries: list[Entry]) -> Iterable[Outcome]:
+        for at in range(0, len(entries), 25):
+            worker.report(all_well(worker, entries[at : at + 25]))
+        return []
+
+    async def scene(stage: Stage) -> None:
+        await stage.until(stage.is_done)
+
+    play(scene, concurrency=100, judge=by_quarters)
+
+
+@pytest.mark.parametrize(
+    ("run_s", "linger"),
+    [(0.0, 0.002), (0.000_9, 0.002), (0.001, 0.001), (0.2, 0.002), (0.5, 0.005), (60.0, 0.005)],
+)
+def test_outcomes_of_long_jobs_may_wait_for_a_hundredth_of_their_time(
+    run_s: float, linger: float
+) -> None:
+    assert linger_s(run_s) == pytest.approx(linger)
 
 
 def test_one_slot_runs_jobs_in_the_order_of_their_push(play: Any, client: redis.Redis) -> None:
