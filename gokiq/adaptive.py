@@ -118,9 +118,12 @@ class AdaptiveLimit:
         self._base_jobs = 0
         self._curve = Curve()
         self._windows = 0
-        self._back_to = float(minimum)
+        self._back_to = self._exact = float(minimum)
+        self._limit = minimum
+        self._skip = self._grace = 0  # jobs that began under another limit, or before a cut
+        self._count = self._strangers = self._busiest = self._wanted = 0
+        self._sum = self._squares = self._waits = 0.0
         self.phase = "start"
-        self._set(float(minimum))
         self._open_window(skip=0)
 
     @property
@@ -138,11 +141,12 @@ class AdaptiveLimit:
     def observe(self, job_class: str, elapsed_s: float, in_flight: int) -> None:
         """A job ended well; `in_flight` were out with it, itself included."""
         self._busiest = max(self._busiest, in_flight)
+        self._grace -= 1
         if self._skip > 0:
             self._skip -= 1
             return
         log_s = math.log(max(elapsed_s, 1e-6))
-        self._typical_s += (elapsed_s - self._typical_s) / MEMORY
+        self._typical_s += (elapsed_s - self._typical_s) / (MEMORY if self._typical_s else 1)
         profile = self._profile(job_class)
         profile.seen += 1
         profile.total += log_s
@@ -158,13 +162,13 @@ class AdaptiveLimit:
 
     def overload(self, in_flight: int) -> None:
         """A job ended in a timeout or an error that says overload."""
-        if self._skip > 0:
-            self._skip -= 1
+        self._grace -= 1
+        if self._grace >= 0:
             return
-        if self.phase == "probe":
-            self._set(self._back_to)
+        exact = self._back_to if self.phase == "probe" else self._exact
         self.phase = "cruise"
-        self._set(self._exact * ERROR_CUT)
+        self._set(exact * ERROR_CUT)
+        self._grace = in_flight
         self._open_window(skip=in_flight)
 
     def waited(self, seconds: float) -> None:
@@ -173,7 +177,7 @@ class AdaptiveLimit:
 
     def restart(self) -> None:
         """Start slowly from the minimum; what is known of the classes stays."""
-        self.phase = "start"
+        self.phase, self._started_at = "start", self._clock()
         self._set(float(self._minimum))
         self._open_window(skip=0)
 
@@ -228,9 +232,10 @@ class AdaptiveLimit:
 
     def _anchor(self, error: float) -> None:
         """Unloaded jobs take less at once, and more only as seen at the minimum, in time."""
-        if self.phase == "start" and self._limit == self._minimum:
+        if self._limit == self._minimum and not self._is_base_precise:
             self._base_jobs += self._count + self._strangers
             move = self._load * self._count / self._base_jobs
+            self._anchored_at = self._clock()
         elif self._load < -2 * error:
             move = self._load + error
         elif self._limit == self._minimum:
@@ -243,9 +248,11 @@ class AdaptiveLimit:
         self._load -= move
 
     def _steer(self, error: float) -> None:
+        if self.phase == "cruise" and not self._count:
+            return
         is_used = self._busiest >= 0.8 * self._limit
         exact = self._exact
-        if self.phase != "probe" and is_used:
+        if self.phase != "probe" and is_used and self._count:
             self._curve.add(math.log(self._limit), self._base + self._load, self._count)
         slope = self._curve.slope(self._variance)
         over = self._load - self._target
@@ -259,7 +266,7 @@ class AdaptiveLimit:
             self.phase = "cruise"
             exact = self._back_to
         elif self.phase == "start" and self._load < START_SHARE * self._target + error:
-            if is_used and self._is_floor_known():
+            if is_used and (self._limit > self._minimum or self._may_leave_minimum()):
                 exact = max(exact * START_GROWTH, exact + 1)
         else:
             self.phase = "cruise"
@@ -275,12 +282,12 @@ class AdaptiveLimit:
             self.phase, self._back_to = "probe", self._exact
             self._set(float(self._minimum))
 
-    def _is_floor_known(self) -> bool:
-        return (
-            self._limit > self._minimum
-            or self._base_jobs * FLOOR_PRECISION**2 >= self._variance
-            or self._clock() - self._started_at >= FLOOR_S
-        )
+    @property
+    def _is_base_precise(self) -> bool:
+        return self._base_jobs * FLOOR_PRECISION**2 >= self._variance
+
+    def _may_leave_minimum(self) -> bool:
+        return self._is_base_precise or self._clock() - self._started_at >= FLOOR_S
 
     def _is_probe_due(self) -> bool:
         jobs = max(FEWEST, self._variance / FLOOR_PRECISION**2)
