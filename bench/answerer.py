@@ -2,8 +2,8 @@
 
 python -m bench.answerer SOCKET REDIS_SOCKET WORKERS SLOTS [SLEEP_S]
 
-All payloads of a frame must have one length: the numbers are then copied by slices, without a loop
-over the jobs, so that the answers take nearly no CPU.
+All payloads of a BATCH frame must have one length: the numbers are then copied by slices, without a
+loop over the jobs, so that the answers take nearly no CPU. PLAIN frames have them in rows anyway.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ from gokiq import core
 _HEADER = struct.Struct(">IBxxx")
 _SIZE = struct.Struct(">I")
 _JOB_BYTES = 16
+#: docs/protocol.md: type of the frame, bytes before its rows and of a row.
+_PLAIN, _PLAIN_AT, _PLAIN_BYTES = 17, 4, 34
+_DONE, _DONE_ROW = 18, struct.Struct(">QI")
 _OUTCOME = struct.Struct(">QBBxxIQ")
 _READ_BYTES = 1_048_576
 
 
-def answers(body: bytes, elapsed_us: int = 10) -> bytes:
+def answers(body: bytes, elapsed_us: int) -> bytes:
     """The RESULTS frame that ends every job of a BATCH body well. Raises ValueError when its
     payloads differ in length.
     """
@@ -43,6 +46,16 @@ def answers(body: bytes, elapsed_us: int = 10) -> bytes:
     return _HEADER.pack(len(results), core.RESULTS) + results
 
 
+def plain_answers(body: bytes, elapsed_us: int) -> bytes:
+    """The DONE frame that ends every job of a PLAIN body."""
+    count = int(_SIZE.unpack_from(body)[0])
+    rows = body[_PLAIN_AT : _PLAIN_AT + _PLAIN_BYTES * count]
+    done = bytearray(_DONE_ROW.pack(0, elapsed_us) * count)
+    for at in range(8):
+        done[at :: _DONE_ROW.size] = rows[at::_PLAIN_BYTES]
+    return _HEADER.pack(len(done), _DONE) + done
+
+
 class Worker:
     """One connection of a worker with so many slots. Every job takes `sleep_s` seconds."""
 
@@ -50,8 +63,10 @@ class Worker:
         self._connection = connection
         self._slots = slots
         self._sleep_s = sleep_s
+        self._elapsed_us = int(sleep_s * 1e6)
         self._unread = bytearray()
-        self._due: list[tuple[float, bytes]] = []
+        # When a job ends, the type of the frame that says so, and its entry.
+        self._due: list[tuple[float, int, bytes]] = []
 
     def greet(self, greeting: dict[str, object]) -> None:
         """HELLO."""
@@ -77,26 +92,30 @@ class Worker:
 
     def end_due(self) -> None:
         """Answer for the jobs that have slept."""
-        ended = []
+        ended: dict[int, list[bytes]] = {}
         while self._due and self._due[0][0] <= time.monotonic():
-            ended.append(heapq.heappop(self._due)[1])
-        if ended:
-            self._send(core.encode_frame(core.RESULTS, b"".join(ended)))
+            _, kind, entry = heapq.heappop(self._due)
+            ended.setdefault(kind, []).append(entry)
+        for kind, entries in ended.items():
+            self._send(core.encode_frame(kind, b"".join(entries)))
 
-    def _sleep(self, frame: bytes) -> None:
-        """Each job for itself, a tenth more or less, so that they do not end together."""
+    def _answer(self, frame: bytes, entry_bytes: int) -> None:
+        if not self._sleep_s:
+            self._send(frame)
+            return
+        # Each job for itself, a tenth more or less, so that they do not end together.
         now = time.monotonic()
-        for at in range(core.HEADER_BYTES, len(frame), _OUTCOME.size):
+        for at in range(core.HEADER_BYTES, len(frame), entry_bytes):
             ends_at = now + self._sleep_s * random.uniform(0.9, 1.1)
-            heapq.heappush(self._due, (ends_at, frame[at : at + _OUTCOME.size]))
+            heapq.heappush(self._due, (ends_at, frame[4], frame[at : at + entry_bytes]))
 
     def _handle(self, kind: int, body: bytes) -> None:
         if kind == core.WELCOME:
             self._send(core.encode_frame(core.READY, _SIZE.pack(self._slots)))
-        elif kind == core.BATCH and self._sleep_s:
-            self._sleep(answers(body, int(self._sleep_s * 1e6)))
         elif kind == core.BATCH:
-            self._send(answers(body))
+            self._answer(answers(body, self._elapsed_us), _OUTCOME.size)
+        elif kind == _PLAIN:
+            self._answer(plain_answers(body, self._elapsed_us), _DONE_ROW.size)
         elif kind == core.DRAIN:
             self._send(core.encode_frame(core.GOODBYE))
             self._connection.shutdown(socket.SHUT_WR)

@@ -15,7 +15,7 @@ from gokiq.redis_link import RedisLink
 log = get_logger("waker")
 
 #: Safety net while tracking is on, seconds (Sidekiq's own BRPOP times out after 2 s).
-POLL_S = 2.0
+POLL_S = 3.0
 #: Poll on servers or accounts that have no CLIENT TRACKING, seconds.
 BLIND_POLL_S = 0.1
 #: Longest pause after the connection was lost, seconds; half of it at least, spread at random.
