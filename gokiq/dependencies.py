@@ -56,11 +56,11 @@ class Dependency:
         unknown = settings.keys() - {"adaptive", "min", "max", "tolerance", "breaker", "errors"}
         if unknown:
             raise ConfigError(
-                f"{name}: there is no setting {min(unknown)}; "
+                f"{name}: there is no setting {min(map(str, unknown))}; "
                 "give adaptive, min, max, tolerance, breaker, errors"
             )
         errors = settings.get("errors", ())
-        if isinstance(errors, str) or not all(isinstance(error, str) for error in errors):
+        if not isinstance(errors, list | tuple) or not all(isinstance(e, str) for e in errors):
             raise ConfigError(f"{name}: errors is {errors!r}; give a list of class names")
         try:
             limit = None
@@ -167,7 +167,8 @@ def _breaker(
     unknown = settings.keys() - _BREAKER_KEYS.keys()
     if unknown:
         raise ValueError(
-            f"there is no setting {min(unknown)} of a breaker: give {', '.join(_BREAKER_KEYS)}"
+            f"there is no setting {min(map(str, unknown))} of a breaker: "
+            f"give {', '.join(_BREAKER_KEYS)}"
         )
     fields: dict[str, Any] = {
         field: (_whole if isinstance(getattr(default, field), int) else _number)(
