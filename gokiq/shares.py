@@ -5,6 +5,7 @@ brings the clock.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
@@ -126,9 +127,9 @@ class Shares(Generic[K]):
         ahead = self.ahead_s()
         return sorted(keys, key=lambda key: self._rank(key, 0, ahead))
 
-    def divide(self, want: int, most: Mapping[K, int]) -> dict[K, int]:
-        """Who gets how many of `want` slots; no key more than its `most`. In order of first
-        service.
+    def serve(self, want: int, most: Mapping[K, int]) -> list[K]:
+        """To whom each of `want` slots goes, one after the other; no key gets more than its
+        `most`.
         """
         ahead = self.ahead_s()
         heap = [
@@ -137,16 +138,21 @@ class Shares(Generic[K]):
             if limit > 0
         ]
         heapq.heapify(heap)
-        given: dict[K, int] = {}
-        while want > 0 and heap:
+        given = dict.fromkeys(most, 0)
+        served: list[K] = []
+        while len(served) < want and heap:
             _, at, key = heap[0]
-            given[key] = given.get(key, 0) + 1
-            want -= 1
+            served.append(key)
+            given[key] += 1
             if given[key] < most[key]:
                 heapq.heapreplace(heap, (self._rank(key, given[key], ahead), at, key))
             else:
                 heapq.heappop(heap)
-        return given
+        return served
+
+    def divide(self, want: int, most: Mapping[K, int]) -> dict[K, int]:
+        """How many of `want` slots each key gets, the one served first in front."""
+        return dict(Counter(self.serve(want, most)))
 
     def _rank(self, key: K, more: int, ahead_s: float) -> float:
         """How far this key would be ahead if it got one slot, after `more` that it gets now."""
