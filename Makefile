@@ -5,7 +5,7 @@ SEED ?= 1
 MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test compat chaos soak fuzz sanitize lint bench wheel clean help
+.PHONY: setup demo test compat chaos soak fuzz sanitize lint bench bench-micro wheel clean help
 
 setup: ## Make Ruby, Redis and the virtual environment under .dev/
 	@script/setup
@@ -42,6 +42,10 @@ lint: setup ## Run the static checks alone
 bench: setup ## Compare gokiq with Sidekiq on this machine, with jobs that do nothing
 	@.dev/venv/bin/python -m bench.compare $(WORKLOAD)
 
+# More precise: make bench-micro OPTIONS=--rigorous
+bench-micro: setup ## Time the compiled functions beside their twins in Python, json and hiredis
+	@.dev/venv/bin/python -m bench.micro $(OPTIONS)
+
 wheel: setup ## Build the source archive and the wheel into dist/
 	@.dev/venv/bin/python -m build
 
@@ -50,4 +54,4 @@ clean: ## Remove everything that was made, .dev/ included
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
