@@ -136,7 +136,11 @@ class Lookahead:
         first, or as it is the tenants' turn and the oldest of each first.
         """
         gates = gates or OPEN
-        if self.tenants is None:
+        if self._is_stale:
+            # Others take the oldest, too: what we know best is gone. To look for it would cost
+            # Redis more than to read anew.
+            chosen: list[Entry] = []
+        elif self.tenants is None:
             chosen = self._oldest(self._groups.get(NOBODY, {}), most, gates)
         else:
             chosen = self._by_turn(self.tenants, most, gates, now)
