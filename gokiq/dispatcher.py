@@ -44,6 +44,11 @@ SHORT_S = 0.001
 SHORT_LINGER_S = 0.002
 #: Largest payload that a BATCH frame can carry: its limit less one entry's header.
 MAX_PAYLOAD_BYTES = MAX_BODY_BYTES - 16
+#: A capsule claims about so many bytes in one call at most, judged by the jobs of the last one:
+#: Redis serves nobody else meanwhile, and each byte is then in several buffers at once.
+CLAIM_BYTES = 4_194_304
+#: Jobs that the first call claims at most, whose size nobody knows.
+FIRST_CLAIM = 40
 #: Pause after Redis refused a write (memory full, no permission), seconds.
 REFUSAL_PAUSE_S = 1.0
 #: The same refusal is logged again after this long, seconds.
@@ -68,6 +73,7 @@ class Dispatcher:
         self._gathered = asyncio.Event()
         self._enough = 0
         self._run_s = 0.0
+        self._most = FIRST_CLAIM
         self._must_reconcile = False
         self._pause_until = 0.0
         self._settle_from = 0.0
@@ -342,7 +348,7 @@ class Dispatcher:
         wishes: list[Wish] = []
         capsules: list[str] = []
         for capsule, order in self._orders.items():
-            want = min(room, self._valve.free(capsule, coming[capsule]))
+            want = min(room, self._valve.free(capsule, coming[capsule]), self._most)
             if want > 0 and self._hungry[capsule]:
                 wishes.append((want, order.plan(want)))
                 capsules.append(capsule)
@@ -390,7 +396,9 @@ class Dispatcher:
         now = time.monotonic()
         number = taken.first_number
         claimed: list[Job] = []
+        claimed_bytes = 0
         for route, payloads in taken.claims:
+            claimed_bytes += sum(map(len, payloads))
             jobs, giants = make_jobs(number, route, payloads, now, MAX_PAYLOAD_BYTES)
             claimed += jobs
             for giant in giants:
@@ -402,6 +410,8 @@ class Dispatcher:
                 self._valve.take(capsule, found[capsule])
             if capsule in self._orders:  # it may have gone since
                 self._hungry[capsule] = found[capsule] >= want
+        if claimed_bytes:
+            self._most = max(CLAIM_BYTES * (number - taken.first_number) // claimed_bytes, 1)
         if claimed:
             self._send(self.screen(claimed))
 

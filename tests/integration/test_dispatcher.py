@@ -21,7 +21,7 @@ from gokiq import core
 from gokiq.app import RedisAddress, app_info
 from gokiq.broker import Broker, claims_key
 from gokiq.core import Outcome
-from gokiq.dispatcher import Dispatcher, linger_s
+from gokiq.dispatcher import CLAIM_BYTES, Dispatcher, linger_s
 from gokiq.errors import ConnectionLost
 from gokiq.fleet import Fleet
 from gokiq.redis_link import RedisLink
@@ -193,6 +193,37 @@ def test_never_more_jobs_out_of_the_queue_than_slots(play: Any, client: redis.Re
         assert client.llen("queue:default") == 42
 
     play(scene, concurrency=7, judge=hold)
+
+
+def test_a_claim_takes_fewer_jobs_when_they_are_large(play: Any, client: redis.Redis) -> None:
+    jobs = [b'{"jid":"%d","args":["%s"]}' % (i, b"x" * 100_000) for i in range(200)]
+    client.lpush("queue:default", *jobs)
+    claims: list[list[bytes]] = []
+
+    async def scene(stage: Stage) -> None:
+        settle_claim = stage.broker.settle_claim
+
+        async def watched(*args: Any) -> Any:
+            taken = await settle_claim(*args)
+            claims.append([payload for _, payloads in taken.claims for payload in payloads])
+            return taken
+
+        stage.broker.settle_claim = watched  # type: ignore[method-assign]
+        await stage.until(stage.is_done)
+        assert sorted(stage.payloads()) == sorted(jobs)
+        assert max(sum(map(len, claim)) for claim in claims) <= CLAIM_BYTES
+
+    play(scene, concurrency=200)
+
+
+def test_a_claim_fills_all_slots_when_jobs_are_small(play: Any, client: redis.Redis) -> None:
+    push(client, 2000)
+
+    async def scene(stage: Stage) -> None:
+        await stage.until(lambda: len(stage.sidecar.seen) == 1000)
+        assert stage.dispatcher.in_flight == 1000
+
+    play(scene, concurrency=1000, judge=hold)
 
 
 def test_jobs_claimed_by_rules_that_have_changed_meanwhile_go_back(
