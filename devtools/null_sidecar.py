@@ -24,7 +24,7 @@ Judge = Callable[["NullWorker", list[Entry]], Iterable[Outcome]]
 
 _FROM_ORCHESTRATOR = frozenset(
     {core.WELCOME, core.BATCH, core.INTERRUPT, core.QUIET, core.DRAIN, core.PING, core.ERROR}
-    | {core.BEAT, core.PROMOTE}
+    | {core.BEAT, core.PROMOTE, core.PLAIN}
 )
 
 
@@ -106,14 +106,18 @@ class NullWorker(asyncio.Protocol):
         assert self.transport is not None
         self.transport.write(frame)
 
+    def _run(self, entries: list[Entry]) -> None:
+        self.seen += entries
+        self.report(self._judge(self, entries))
+
     def _handle(self, kind: int, body: bytes) -> None:
         self.frames.append(kind)
         if kind == core.WELCOME:
             self.send(core.encode_frame(core.READY, struct.pack(">I", self._greeting["slots"])))
         elif kind == core.BATCH:
-            entries = core.decode_batch(body)
-            self.seen += entries
-            self.report(self._judge(self, entries))
+            self._run(core.decode_batch(body))
+        elif kind == core.PLAIN:
+            self._run([(number, route, 0, job) for number, route, job in core.decode_plain(body)])
         elif kind == core.PING:
             self.send(core.encode_frame(core.PONG, body))
         elif kind == core.DRAIN:

@@ -17,6 +17,8 @@ BEAT: Final = 13
 PROMOTE: Final = 14
 PROMOTED: Final = 15
 FAIL: Final = 16
+PLAIN: Final = 17
+DONE: Final = 18
 
 OK: Final = 0
 RETRY: Final = 1
@@ -111,9 +113,10 @@ def encode_frame(type: int, body: bytes = b"") -> bytes:  # noqa: A002 - the pro
     """A whole frame. Raises ProtocolError when the body is over MAX_BODY_BYTES."""
 
 def encode_batch(jobs: list[Job], max_bytes: int = 1_048_576) -> list[bytes]:
-    """Whole BATCH frames for these jobs, in order, each with a body of at most `max_bytes`.
+    """Whole BATCH and PLAIN frames for these jobs, in order, with bodies of at most `max_bytes`.
 
-    A job that is larger travels alone. Raises ProtocolError when one does not fit MAX_BODY_BYTES.
+    Jobs whose payload is plain (docs/protocol.md section 4) go into PLAIN frames. A job that is
+    larger travels alone. Raises ProtocolError when one does not fit MAX_BODY_BYTES.
     """
 
 def decode_results(body: bytes) -> list[Outcome]:
@@ -142,11 +145,23 @@ def end_jobs(
     `decode_results` does, before any job is taken.
     """
 
+def end_done(body: bytes, out: dict[int, Job]) -> tuple[dict[int, list[Job]], int | None]:
+    """Take the jobs of a DONE body, which were processed and ended well, from those that are out.
+
+    Returns them by route, and the first number that is not out, where it stops, or None. Raises
+    ProtocolError when the body breaks off, before any job is taken.
+    """
+
 def encode_results(outcomes: Iterable[Outcome]) -> bytes:
     """The body of a RESULTS frame. Raises ProtocolError when a text is too long for it."""
 
 def decode_batch(body: bytes) -> list[tuple[int, int, int, bytes]]:
     """The (number, route, flags, payload) of each job. Raises ProtocolError when it breaks off."""
+
+def decode_plain(body: bytes) -> list[tuple[int, int, bytes]]:
+    """The (number, route, payload) of each job of a PLAIN body. Raises ProtocolError when its
+    lengths do not agree.
+    """
 
 def encode_interrupts(numbers: Iterable[int], hard: bool) -> bytes:
     """A whole INTERRUPT frame. Raises OverflowError when a number is no u64."""

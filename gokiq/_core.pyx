@@ -14,12 +14,12 @@ from cpython.bytes cimport (
 )
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_Check
-from cpython.mem cimport PyMem_Free
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcmp, memcpy, memset, strlen
 
 from gokiq.errors import ProtocolError
 
@@ -50,6 +50,8 @@ cpdef enum:
     PROMOTE = 14
     PROMOTED = 15
     FAIL = 16
+    PLAIN = 17
+    DONE = 18
 
 cpdef enum:
     OK = 0
@@ -69,6 +71,9 @@ cpdef enum:
 cdef enum:
     LAST_REQUIRED_TYPE = 127  # a frame above it may be skipped
     JOB_BYTES = 16            # number, route, flags, length
+    COUNT_BYTES = 4           # how many rows PLAIN has
+    PLAIN_BYTES = 34          # number, route, two short lengths, six of the payload
+    DONE_BYTES = 12           # number, elapsed
     OUTCOME_BYTES = 24        # number, status, counts, reserved, length, elapsed
     DETAIL_BYTES = 16         # score and three lengths
     INTERRUPT_BYTES = 9       # number, mode
@@ -312,7 +317,7 @@ cdef class FrameReader:
                 "check that both sides run the same version of gokiq"
             )
         if kind <= LAST_REQUIRED_TYPE and not self._allowed[kind]:
-            if HELLO <= kind <= FAIL:
+            if HELLO <= kind <= DONE:
                 raise ProtocolError(
                     f"frame type {kind} is not allowed in this direction; "
                     "check what is connected to the socket"
@@ -400,6 +405,30 @@ def end_jobs(bytes body not None, dict out not None):
             at += 1
         p += OUTCOME_BYTES + read_u32(p + 12)
     return well, special, None
+
+
+def end_done(bytes body not None, dict out not None):
+    cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(body)
+    cdef const unsigned char* end = p + PyBytes_GET_SIZE(body)
+    cdef int route = -1
+    cdef Job job
+    cdef list jobs = None
+    cdef dict well = {}
+    if (end - p) % DONE_BYTES:
+        raise cut_off("DONE", (end - p) // DONE_BYTES)
+    while p < end:
+        number = read_u64(p)
+        found = out.pop(number, None)
+        if found is None:
+            return well, number
+        job = <Job?>found
+        job.elapsed_us = read_u32(p + 8)
+        if job.route != route:
+            route = job.route
+            jobs = <list>well.setdefault(route, [])
+        jobs.append(job)
+        p += DONE_BYTES
+    return well, None
 
 
 cdef inline bint is_plain(const unsigned char* p) noexcept nogil:
@@ -501,6 +530,34 @@ def decode_batch(bytes body not None):
     return jobs
 
 
+def decode_plain(bytes body not None):
+    cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(body)
+    cdef Py_ssize_t left = PyBytes_GET_SIZE(body) - COUNT_BYTES
+    cdef const unsigned char* payload
+    cdef Py_ssize_t i, count, size
+    cdef list jobs = []
+    if left < 0:
+        raise cut_off("PLAIN", 0)
+    count = read_u32(p)
+    p += COUNT_BYTES
+    left -= count * PLAIN_BYTES
+    payload = p + count * PLAIN_BYTES
+    for i in range(count):
+        # Checked first: the row itself may be missing.
+        if left < 0 or read_u32(p + 12) > left:
+            raise cut_off("PLAIN", i)
+        size = read_u32(p + 12)
+        jobs.append(
+            (read_u64(p), read_u16(p + 8), PyBytes_FromStringAndSize(<const char*>payload, size))
+        )
+        payload += size
+        left -= size
+        p += PLAIN_BYTES
+    if left != 0:
+        raise cut_off("PLAIN", count)
+    return jobs
+
+
 def encode_frame(uint8_t type, bytes body not None=b""):  # noqa: A002
     cdef Py_ssize_t length = PyBytes_GET_SIZE(body)
     if length > MAX_BODY_BYTES:
@@ -518,27 +575,45 @@ def encode_batch(list jobs not None, Py_ssize_t max_bytes=1_048_576):
     cdef Py_ssize_t count = len(entries)
     cdef Py_ssize_t first = 0
     cdef Py_ssize_t last, length, size
+    cdef bint is_plain
     cdef Job job
     cdef list frames = []
+    cdef Spans* spans = NULL
     max_bytes = min(max_bytes, MAX_BODY_BYTES)
-    while first < count:
-        length = 0
-        last = first
-        while last < count:
+    spans = <Spans*>PyMem_Malloc(<size_t>max(count, 1) * sizeof(Spans))
+    if spans == NULL:
+        raise MemoryError
+    try:
+        for last in range(count):
             job = <Job?>entries[last]
-            size = JOB_BYTES + PyBytes_GET_SIZE(job.payload)
-            if last > first and length + size > max_bytes:
-                break
-            length += size
-            last += 1
-        if length > MAX_BODY_BYTES:
-            job = <Job>entries[first]
-            raise ProtocolError(
-                f"job number {job.number} has {PyBytes_GET_SIZE(job.payload)} bytes, a frame takes "
-                f"{MAX_BODY_BYTES - JOB_BYTES}; it cannot be run: pass a reference to the data"
+            find_spans(
+                PyBytes_AS_STRING(job.payload), PyBytes_GET_SIZE(job.payload), &spans[last]
             )
-        frames.append(batch_frame(entries, first, last, length))
-        first = last
+        while first < count:
+            last = first
+            is_plain = spans[first].is_plain
+            length = COUNT_BYTES if is_plain else 0
+            while last < count and spans[last].is_plain == is_plain:
+                job = <Job>entries[last]
+                size = (PLAIN_BYTES if is_plain else JOB_BYTES) + PyBytes_GET_SIZE(job.payload)
+                if last > first and length + size > max_bytes:
+                    break
+                length += size
+                last += 1
+            if length > MAX_BODY_BYTES:
+                job = <Job>entries[first]
+                raise ProtocolError(
+                    f"job number {job.number} has {PyBytes_GET_SIZE(job.payload)} bytes, a frame "
+                    f"takes {MAX_BODY_BYTES - JOB_BYTES}; it cannot be run: "
+                    "pass a reference to the data"
+                )
+            if is_plain:
+                frames.append(plain_frame(entries, spans, first, last, length))
+            else:
+                frames.append(batch_frame(entries, first, last, length))
+            first = last
+    finally:
+        PyMem_Free(spans)
     return frames
 
 
@@ -555,6 +630,189 @@ cdef bytes batch_frame(tuple entries, Py_ssize_t first, Py_ssize_t last, Py_ssiz
         p = write_u32(p, <uint32_t>size)
         p = write_bytes(p, PyBytes_AS_STRING(job.payload), size)
     return frame
+
+
+# Where a plain payload has what a worker needs of it. Offsets from the payload's first byte.
+cdef struct Spans:
+    bint is_plain
+    uint32_t class_at, class_size, jid_at, jid_size, args_at, args_size
+
+
+cdef enum:
+    # A payload with longer names, or that is longer itself, is not plain.
+    PLAIN_NAME_BYTES = 255
+    PLAIN_PAYLOAD_BYTES = 1_000_000
+    # Arguments may nest as deep; Ruby's JSON stops at 100.
+    PLAIN_DEPTH = 50
+
+
+cdef bytes plain_frame(
+    tuple entries, const Spans* spans, Py_ssize_t first, Py_ssize_t last, Py_ssize_t length
+):
+    cdef bytes frame = PyBytes_FromStringAndSize(NULL, HEADER_BYTES + length)
+    cdef char* p = write_header(PyBytes_AS_STRING(frame), PLAIN, length)
+    cdef char* payloads
+    cdef Py_ssize_t i, size
+    cdef const Spans* span
+    cdef Job job
+    p = write_u32(p, <uint32_t>(last - first))
+    payloads = p + PLAIN_BYTES * (last - first)
+    for i in range(first, last):
+        job = <Job>entries[i]
+        span = &spans[i]
+        size = PyBytes_GET_SIZE(job.payload)
+        p = write_u64(p, job.number)
+        p = write_u32(p, <uint32_t>job.route << 16 | span.class_size << 8 | span.jid_size)
+        p = write_u32(p, <uint32_t>size)
+        p = write_u32(p, span.class_at)
+        p = write_u32(p, span.jid_at)
+        p = write_u32(p, span.args_at)
+        p = write_u32(p, span.args_size)
+        p[0] = p[1] = 0
+        p += 2
+        payloads = write_bytes(payloads, PyBytes_AS_STRING(job.payload), size)
+    return frame
+
+
+# Whether a payload is plain: one object without spaces, of the fields below alone, each once, names
+# and numbers in their plainest form. What is inside of the arguments is left to the worker's JSON.
+cdef void find_spans(const char* text, Py_ssize_t size, Spans* spans) noexcept nogil:
+    cdef const char* at = text
+    cdef const char* end = text + size
+    cdef const char* key
+    cdef const char* value
+    cdef int field, seen = 0
+    spans.is_plain = False
+    if size < 2 or size > PLAIN_PAYLOAD_BYTES or at[0] != c"{":
+        return
+    at += 1
+    while True:
+        key = at + 1
+        at = skip_text(at, end)
+        if at == NULL or at == end or at[0] != c":":
+            return
+        field = plain_field(key, at - 1 - key)
+        if field == 0 or seen & field:
+            return
+        seen |= field
+        at += 1
+        value = at
+        if field == ARGS:
+            at = skip_array(at, end)
+        elif field & (CLASS | JID | QUEUE):
+            at = skip_text(at, end)
+        else:
+            at = skip_scalar(at, end)
+        if at == NULL or at == end:
+            return
+        if field == CLASS:
+            spans.class_at = <uint32_t>(value + 1 - text)
+            spans.class_size = <uint32_t>(at - value - 2)
+        elif field == JID:
+            spans.jid_at = <uint32_t>(value + 1 - text)
+            spans.jid_size = <uint32_t>(at - value - 2)
+        elif field == ARGS:
+            spans.args_at = <uint32_t>(value - text)
+            spans.args_size = <uint32_t>(at - value)
+        if at[0] != c",":
+            break
+        at += 1
+    if at[0] != c"}" or at + 1 != end or seen & (CLASS | JID | ARGS) != (CLASS | JID | ARGS):
+        return
+    spans.is_plain = (
+        0 < spans.class_size <= PLAIN_NAME_BYTES and spans.jid_size <= PLAIN_NAME_BYTES
+    )
+
+
+cdef enum:
+    CLASS = 1
+    JID = 2
+    ARGS = 4
+    QUEUE = 8
+    RETRIES = 16
+    CREATED_AT = 32
+    ENQUEUED_AT = 64
+
+
+cdef int plain_field(const char* name, Py_ssize_t size) noexcept nogil:
+    if size == 3:
+        return JID if memcmp(name, b"jid", 3) == 0 else 0
+    if size == 4:
+        return ARGS if memcmp(name, b"args", 4) == 0 else 0
+    if size == 5:
+        if memcmp(name, b"class", 5) == 0:
+            return CLASS
+        if memcmp(name, b"queue", 5) == 0:
+            return QUEUE
+        return RETRIES if memcmp(name, b"retry", 5) == 0 else 0
+    if size == 10:
+        return CREATED_AT if memcmp(name, b"created_at", 10) == 0 else 0
+    if size == 11:
+        return ENQUEUED_AT if memcmp(name, b"enqueued_at", 11) == 0 else 0
+    return 0
+
+
+# Behind a string of printable ASCII without escapes; NULL if there is none.
+cdef const char* skip_text(const char* at, const char* end) noexcept nogil:
+    if at == end or at[0] != c'"':
+        return NULL
+    at += 1
+    while at != end:
+        if at[0] == c'"':
+            return at + 1
+        if <unsigned char>at[0] < 32 or <unsigned char>at[0] > 126 or at[0] == c"\\":
+            return NULL
+        at += 1
+    return NULL
+
+
+# Behind true, false, null, or a number of digits with an optional fraction; NULL if there is none.
+cdef const char* skip_scalar(const char* at, const char* end) noexcept nogil:
+    cdef const char* first = at
+    if end - at >= 5:
+        if memcmp(at, b"true", 4) == 0 or memcmp(at, b"null", 4) == 0:
+            return at + 4
+        if memcmp(at, b"false", 5) == 0:
+            return at + 5
+    at = skip_digits(at, end)
+    if at == first or (first[0] == c"0" and at - first > 1):
+        return NULL
+    if at != end and at[0] == c".":
+        first = at + 1
+        at = skip_digits(first, end)
+        if at == first:
+            return NULL
+    return at
+
+
+cdef const char* skip_digits(const char* at, const char* end) noexcept nogil:
+    while at != end and c"0" <= at[0] <= c"9":
+        at += 1
+    return at
+
+
+# Behind an array, if its brackets are as many as they should be; NULL if not.
+cdef const char* skip_array(const char* at, const char* end) noexcept nogil:
+    cdef int depth = 0
+    if at == end or at[0] != c"[":
+        return NULL
+    while at != end:
+        if at[0] == c'"':
+            at += 1
+            while at != end and at[0] != c'"':
+                at += 2 if at[0] == c"\\" and end - at > 1 else 1
+            if at == end:
+                return NULL
+        elif at[0] == c"[" or at[0] == c"{":
+            depth += 1
+            if depth > PLAIN_DEPTH:
+                return NULL
+        elif at[0] == c"]" or at[0] == c"}":
+            depth -= 1
+            if depth == 0:
+                return at + 1
+        at += 1
+    return NULL
 
 
 def encode_interrupts(numbers, bint hard):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ BEAT: Final = 13
 PROMOTE: Final = 14
 PROMOTED: Final = 15
 FAIL: Final = 16
+PLAIN: Final = 17
+DONE: Final = 18
 
 OK: Final = 0
 RETRY: Final = 1
@@ -42,6 +45,9 @@ _LAST_REQUIRED_TYPE = 127
 _U8, _U16, _U64 = 0xFF, 0xFFFF, 0xFFFF_FFFF_FFFF_FFFF
 _HEADER = struct.Struct(">IBxxx")
 _JOB = struct.Struct(">QHHI")
+_PLAIN = struct.Struct(">QHBBIIIIIxx")
+_COUNT = struct.Struct(">I")
+_DONE = struct.Struct(">QI")
 _OUTCOME = struct.Struct(">QBBxxIQ")
 _SCORE = struct.Struct(">dI")
 _TEXT = struct.Struct(">H")
@@ -137,7 +143,7 @@ class FrameReader:
             )
         if kind > _LAST_REQUIRED_TYPE or kind in self._allowed:
             return
-        if HELLO <= kind <= FAIL:
+        if HELLO <= kind <= DONE:
             raise ProtocolError(
                 f"frame type {kind} is not allowed in this direction; "
                 "check what is connected to the socket"
@@ -157,27 +163,131 @@ def encode_frame(type: int, body: bytes = b"") -> bytes:  # noqa: A002 - the pro
     return _HEADER.pack(len(body), type) + body
 
 
+# What a plain payload consists of: docs/protocol.md section 4. Arguments are matched by hand.
+_NAME = rb'"[ !#-\[\]-~]*"'
+_SCALAR = rb"(?:true|false|null|(?:0|[1-9][0-9]*)(?:\.[0-9]+)?)"
+_FIELDS = {
+    b"class": re.compile(_NAME),
+    b"jid": re.compile(_NAME),
+    b"queue": re.compile(_NAME),
+    b"retry": re.compile(_SCALAR),
+    b"created_at": re.compile(_SCALAR),
+    b"enqueued_at": re.compile(_SCALAR),
+}
+_KEY = re.compile(rb'"(class|jid|args|queue|retry|created_at|enqueued_at)":')
+_BRACKET = re.compile(rb'"(?:\\.|[^"\\])*"|["\[\]{}]', re.DOTALL)
+_PLAIN_NAME_BYTES = 255
+_PLAIN_PAYLOAD_BYTES = 1_000_000
+_PLAIN_DEPTH = 50
+
+
+def _find_spans(payload: bytes) -> dict[bytes, tuple[int, int]] | None:
+    """Where the values of a plain payload are, as `(first, end)`; None if it is not plain."""
+    if len(payload) > _PLAIN_PAYLOAD_BYTES or payload[:1] != b"{":
+        return None
+    spans: dict[bytes, tuple[int, int]] = {}
+    at = 0
+    while payload[at : at + 1] == (b"," if spans else b"{") and (
+        key := _KEY.match(payload, at + 1)
+    ):
+        if key[1] in spans or (key[1] == b"args" and payload[key.end() : key.end() + 1] != b"["):
+            return None
+        at = _array_end(payload, key.end()) if key[1] == b"args" else _end(key, payload)
+        if at < 0:
+            return None
+        spans[key[1]] = (key.end(), at)
+    if payload[at:] != b"}" or not spans.keys() >= {b"class", b"jid", b"args"}:
+        return None
+    name, jid = (spans[key][1] - spans[key][0] - 2 for key in (b"class", b"jid"))
+    return spans if 0 < name <= _PLAIN_NAME_BYTES and jid <= _PLAIN_NAME_BYTES else None
+
+
+def _end(key: re.Match[bytes], payload: bytes) -> int:
+    value = _FIELDS[key[1]].match(payload, key.end())
+    return value.end() if value else -1
+
+
+def _array_end(payload: bytes, at: int) -> int:
+    depth = 0
+    for token in _BRACKET.finditer(payload, at):
+        if token[0] in (b"[", b"{"):
+            depth += 1
+            if depth > _PLAIN_DEPTH:
+                return -1
+        elif token[0] in (b"]", b"}"):
+            depth -= 1
+            if depth == 0:
+                return token.end()
+        elif len(token[0]) == 1:  # a quotation mark without its partner
+            return -1
+    return -1
+
+
 def encode_batch(jobs: list[Job], max_bytes: int = 1_048_576) -> list[bytes]:
     max_bytes = min(max_bytes, MAX_BODY_BYTES)
     frames = []
-    parts: list[bytes] = []
+    rows: list[bytes] = []
+    payloads: list[bytes] = []
     length = 0
+    was_plain = False
     for job in jobs:
-        size = _JOB.size + len(job.payload)
+        spans = _find_spans(job.payload)
+        size = (_JOB if spans is None else _PLAIN).size + len(job.payload)
         if size > MAX_BODY_BYTES:
             raise ProtocolError(
                 f"job number {job.number} has {len(job.payload)} bytes, a frame takes "
                 f"{MAX_BODY_BYTES - _JOB.size}; it cannot be run: pass a reference to the data"
             )
-        if parts and length + size > max_bytes:
-            frames.append(encode_frame(BATCH, b"".join(parts)))
-            parts, length = [], 0
-        parts.append(_JOB.pack(job.number, job.route, 0, len(job.payload)))
-        parts.append(job.payload)
+        is_plain = spans is not None
+        if rows and (is_plain != was_plain or length + size > max_bytes):
+            frames.append(_jobs_frame(rows, payloads, was_plain))
+            rows, payloads, length = [], [], 0
+        if not rows:
+            length = _COUNT.size if is_plain else 0
+        was_plain = is_plain
+        rows.append(_row(job, spans))
+        payloads.append(job.payload)
         length += size
-    if parts:
-        frames.append(encode_frame(BATCH, b"".join(parts)))
+    if rows:
+        frames.append(_jobs_frame(rows, payloads, was_plain))
     return frames
+
+
+def _row(job: Job, spans: dict[bytes, tuple[int, int]] | None) -> bytes:
+    size = len(job.payload)
+    if spans is None:
+        return _JOB.pack(job.number, job.route, 0, size)
+    (name, name_end), (jid, jid_end) = spans[b"class"], spans[b"jid"]
+    args, args_end = spans[b"args"]
+    names = (name_end - name - 2, jid_end - jid - 2)
+    return _PLAIN.pack(
+        job.number, job.route, *names, size, name + 1, jid + 1, args, args_end - args
+    )
+
+
+def _jobs_frame(rows: list[bytes], payloads: list[bytes], is_plain: bool) -> bytes:
+    if is_plain:
+        return encode_frame(PLAIN, b"".join((_COUNT.pack(len(rows)), *rows, *payloads)))
+    pairs = zip(rows, payloads, strict=True)
+    return encode_frame(BATCH, b"".join(part for pair in pairs for part in pair))
+
+
+def decode_plain(body: bytes) -> list[tuple[int, int, bytes]]:
+    jobs: list[tuple[int, int, bytes]] = []
+    count = _COUNT.unpack_from(body)[0] if len(body) >= _COUNT.size else 0
+    at = _COUNT.size + count * _PLAIN.size
+    if len(body) < _COUNT.size:
+        raise _cut_off("PLAIN", 0)
+    for index in range(count):
+        row = _COUNT.size + index * _PLAIN.size
+        size = _PLAIN.unpack_from(body, row)[4] if at <= len(body) else 0
+        if at > len(body) or size > len(body) - at:
+            raise _cut_off("PLAIN", index)
+        jobs.append((*_PLAIN.unpack_from(body, row)[:2], body[at : at + size]))
+        at += size
+    if at != len(body):
+        raise _cut_off("PLAIN", count)
+    return jobs
 
 
 def decode_batch(body: bytes) -> list[tuple[int, int, int, bytes]]:
@@ -250,6 +360,19 @@ def end_jobs(
         else:
             special.append((job, outcome))
     return well, special, None
+
+
+def end_done(body: bytes, out: dict[int, Job]) -> tuple[dict[int, list[Job]], int | None]:
+    well: dict[int, list[Job]] = {}
+    if len(body) % _DONE.size:
+        raise _cut_off("DONE", len(body) // _DONE.size)
+    for number, elapsed_us in _DONE.iter_unpack(body):
+        job = out.pop(number, None)
+        if job is None:
+            return well, number
+        object.__setattr__(job, "elapsed_us", elapsed_us)
+        well.setdefault(job.route, []).append(job)
+    return well, None
 
 
 def _read_detail(number: int, detail: bytes) -> tuple[float, bytes, str, str]:

@@ -27,7 +27,7 @@ log = get_logger("sidecar")
 
 _FROM_WORKER = frozenset(
     {core.HELLO, core.READY, core.RESULTS, core.DRAIN, core.PONG, core.GOODBYE, core.ERROR}
-    | {core.PROMOTED}
+    | {core.PROMOTED, core.DONE}
 )
 _PEERCRED = struct.Struct("3i")  # pid, uid, gid
 _WIRE_SECONDS = struct.Struct(">d")
@@ -75,8 +75,8 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What one RESULTS frame says: by route, the jobs that were processed and ended well; and the
-    others with their outcomes.
+    """What one RESULTS or DONE frame says: by route, the jobs that were processed and ended well;
+    and the others with their outcomes.
     """
 
     well: dict[int, list[Job]]
@@ -269,8 +269,12 @@ class WorkerLink(asyncio.Protocol):
                 self.data_received(data)
 
     def _handle(self, kind: int, body: bytes) -> None:
-        if kind == core.RESULTS:
-            self._settle(body)
+        if kind == core.DONE:
+            well, stranger = core.end_done(body, self.open)
+            self._settle(Ended(well, []), stranger)
+        elif kind == core.RESULTS:
+            well, special, stranger = core.end_jobs(body, self.open)
+            self._settle(Ended(well, special), stranger)
         elif kind == core.HELLO and self.state is State.STANDBY:
             self.hello = parse_hello(body)
             self.pid = int(self.hello.get("pid") or 0)
@@ -299,9 +303,7 @@ class WorkerLink(asyncio.Protocol):
             self.state = State.READY
         self._listener.ready(self)
 
-    def _settle(self, body: bytes) -> None:
-        well, special, stranger = core.end_jobs(body, self.open)
-        ended = Ended(well, special)
+    def _settle(self, ended: Ended, stranger: int | None) -> None:
         self.finished += ended.count
         self._listener.finished(self, ended)
         if stranger is not None:

@@ -2,7 +2,7 @@
 
 # What the worker's codec makes of a stream. A request on stdin is hex: the stream. The answer is one line of JSON: the
 # type and the hex of the body of each frame, then how many bytes wait, or null where the stream breaks the protocol. The
-# bodies of BATCH, INTERRUPT and PROMOTE are read too, and may raise nothing but ProtocolError.
+# bodies of BATCH, PLAIN, INTERRUPT and PROMOTE are read too, and may raise nothing but ProtocolError.
 
 require "json"
 
@@ -14,6 +14,7 @@ include Gokiq::Sidecar
 def read_body(type, body)
 	case type
 	when Frame::BATCH then Body.each_job(body) { |number, _, _, payload| number && payload }
+	when Frame::PLAIN then Body.each_plain(body) { |job, route| route && job.payload && job.args }
 	when Frame::INTERRUPT then Body.each_interrupt(body) { |number, hard| number && hard }
 	when Frame::PROMOTE then Body.members(body)
 	when Frame::DRAIN then Body.grace_s(body)

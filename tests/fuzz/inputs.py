@@ -12,7 +12,14 @@ from pathlib import Path
 FOLDER = Path(__file__).with_name("corpus")
 VECTORS = Path(__file__).parent.parent / "vectors" / "frames.json"
 #: What the body of a frame is an input of, by its type.
-BODY_TARGETS = {"HELLO": "hello", "BATCH": "batch", "RESULTS": "results", "PROMOTED": "promotions"}
+BODY_TARGETS = {
+    "HELLO": "hello",
+    "BATCH": "batch",
+    "PLAIN": "plain",
+    "DONE": "done",
+    "RESULTS": "results",
+    "PROMOTED": "promotions",
+}
 #: A longer input is made by a test instead of being kept.
 KEPT_BYTES = 2000
 

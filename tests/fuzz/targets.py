@@ -34,8 +34,8 @@ MANY_ELEMENTS = re.compile(rb"[*%~>|][0-9]{7,}")
 #: A HELLO in which everything is right.
 HELLO = hello_of_an_app(redis=Path("/redis.sock"))
 
-FROM_WORKER = frozenset({1, 3, 5, 8, 10, 11, 12, 15})
-FROM_ORCHESTRATOR = frozenset({2, 4, 6, 7, 8, 9, 12, 13, 14, 16})
+FROM_WORKER = frozenset({1, 3, 5, 8, 10, 11, 12, 15, 18})
+FROM_ORCHESTRATOR = frozenset({2, 4, 6, 7, 8, 9, 12, 13, 14, 16, 17})
 #: What the orchestrator looks for in payloads, and names that JSON must escape.
 NAMES = ("queue", "jid", "at", "class", "wrapped", "retry_count", "é", 'a"b', "")
 
@@ -162,7 +162,7 @@ def fed(module: ModuleType, allowed: frozenset[int], pieces: list[bytes]) -> tup
 
 
 def read_body(kind: int, body: bytes) -> None:
-    readers = {1: hello, 4: batch, 5: results, 15: promotions}
+    readers = {1: hello, 4: batch, 5: results, 15: promotions, 17: plain, 18: done}
     if kind in readers:
         readers[kind](body)
 
@@ -220,11 +220,47 @@ def batch(data: bytes) -> None:
         jobs = [module.Job(number, route, text, 0.0) for number, route, _, text in found]
         return module.encode_batch(jobs, 64)  # type: ignore[no-any-return]
 
-    frames = same(sent, _core, _core_py)
-    again = [job for frame in frames for job in _core.decode_batch(frame[8:])]
-    assert [job[:2] + job[3:] for job in again] == [job[:2] + job[3:] for job in found]
+    assert jobs_of(same(sent, _core, _core_py)) == [job[:2] + job[3:] for job in found]
     numbers = [job[0] for job in found]
     same(lambda module: module.encode_interrupts(numbers, hard=True), _core, _core_py)
+
+
+def jobs_of(frames: list[bytes]) -> list[tuple[Any, ...]]:
+    """Number, route and payload of the jobs in these BATCH and PLAIN frames."""
+    jobs: list[tuple[Any, ...]] = []
+    for frame in frames:
+        if frame[4] == _core.PLAIN:
+            jobs += _core.decode_plain(frame[8:])
+        else:
+            jobs += [job[:2] + job[3:] for job in _core.decode_batch(frame[8:])]
+    return jobs
+
+
+def plain(data: bytes) -> None:
+    """PLAIN: the same jobs in both, which are sent on as they came; a payload, as it is, is plain
+    for both or for neither.
+    """
+
+    def sent(module: ModuleType, jobs: list[tuple[int, int, bytes]]) -> list[bytes]:
+        return module.encode_batch([module.Job(*job, 0.0) for job in jobs], 64)  # type: ignore[no-any-return]
+
+    same(lambda module: sent(module, [(1, 2, data)]), _core, _core_py)
+    found = same(lambda module: module.decode_plain(data), _core, _core_py)
+    if not is_error(found):
+        assert jobs_of(same(lambda module: sent(module, found), _core, _core_py)) == found
+
+
+def done(data: bytes) -> None:
+    """DONE: the same jobs have ended in both, when those are out whose numbers are odd."""
+
+    def ended(module: ModuleType) -> tuple[Any, ...]:
+        numbers = [n for (n,) in struct.iter_unpack(">Q4x", data[: len(data) // 12 * 12])]
+        out = {n: module.Job(n, n % 7, b"", 0.0) for n in numbers if n % 2}
+        well, stranger = module.end_done(data, out)
+        listed = [(route, [(job.number, job.elapsed_us) for job in well[route]]) for route in well]
+        return listed, stranger, sorted(out)
+
+    same(ended, _core, _core_py)
 
 
 def promotions(data: bytes) -> None:
@@ -357,6 +393,8 @@ TARGETS: dict[str, Target] = {
     "frames": frames,
     "results": results,
     "batch": batch,
+    "plain": plain,
+    "done": done,
     "promotions": promotions,
     "hello": hello,
     "monitor": monitor,

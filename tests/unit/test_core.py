@@ -22,8 +22,8 @@ from gokiq.errors import ProtocolError
 VECTORS = json.loads(
     (Path(__file__).parent.parent / "vectors" / "frames.json").read_text(encoding="utf-8")
 )
-FROM_WORKER = frozenset({1, 3, 5, 8, 10, 11, 12, 15})
-FROM_ORCHESTRATOR = frozenset({2, 4, 6, 7, 8, 9, 12, 13, 14, 16})
+FROM_WORKER = frozenset({1, 3, 5, 8, 10, 11, 12, 15, 18})
+FROM_ORCHESTRATOR = frozenset({2, 4, 6, 7, 8, 9, 12, 13, 14, 16, 17})
 ALL_TYPES = FROM_WORKER | FROM_ORCHESTRATOR
 VIOLATIONS = {
     "too_long": "the limit is 67108864",
@@ -97,6 +97,134 @@ def test_vector_of_jobs(core: ModuleType, entry: dict[str, Any]) -> None:
         assert core.encode_batch(jobs) == [wire]
 
 
+@pytest.mark.parametrize("entry", [v for v in vectors() if v.values[0]["type"] == "PLAIN"])
+def test_vector_of_plain_jobs(core: ModuleType, entry: dict[str, Any]) -> None:
+    wire = bytes.fromhex(entry["hex"])
+    expected = [
+        (job["number"], job["route"], bytes.fromhex(job["payload_hex"]))
+        for job in entry["decoded"]["jobs"]
+    ]
+
+    assert core.decode_plain(wire[8:]) == expected
+    if expected:
+        jobs = [core.Job(number, route, payload, 0.0) for number, route, payload in expected]
+        assert core.encode_batch(jobs) == [wire]
+
+
+@pytest.mark.parametrize("entry", [v for v in vectors() if v.values[0]["type"] == "DONE"])
+def test_vector_of_jobs_that_are_done(core: ModuleType, entry: dict[str, Any]) -> None:
+    expected = [(one["number"], one["elapsed_us"]) for one in entry["decoded"]["outcomes"]]
+    jobs = [core.Job(number, route % 2, b"{}", 0.0) for route, (number, _) in enumerate(expected)]
+    out = {job.number: job for job in jobs}
+
+    well, stranger = core.end_done(bytes.fromhex(entry["hex"])[8:], out)
+
+    assert (out, stranger) == ({}, None)
+    assert well == {job.route: [job] for job in jobs}
+    assert [(job.number, job.elapsed_us) for job in jobs] == expected
+
+
+def test_done_stops_at_a_job_that_is_not_out(core: ModuleType) -> None:
+    out = {n: core.Job(n, 0, b"{}", 0.0) for n in (1, 3)}
+    first, third = out.values()
+
+    well, stranger = core.end_done(struct.pack(">QIQIQI", 1, 0, 2, 0, 3, 0), out)
+
+    assert (well, stranger, out) == ({0: [first]}, 2, {3: third})
+
+
+PLAIN_PAYLOAD = (
+    b'{"retry":true,"queue":"default","class":"NoopJob","args":[1,"a]\\"[",{"x":[2]}],'
+    b'"jid":"b4a577edbccf1d805744efa9","created_at":1700000000.5,"enqueued_at":1700000000001}'
+)
+
+
+def is_plain(core: ModuleType, payload: bytes) -> bool:
+    ((kind, _),) = core.FrameReader(ALL_TYPES).feed(
+        core.encode_batch([core.Job(1, 0, payload, 0.0)])[0]
+    )
+    return bool(kind == core.PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"", b""),
+        (b"true", b"5"),
+        (b"true", b"false"),
+        (b"true", b"null"),
+        (b'"queue":"default",', b""),
+        (b"NoopJob", b"A" * 255),
+        (b"b4a577edbccf1d805744efa9", b""),
+        (b'[1,"a]\\"[",{"x":[2]}]', b"[" * 50 + b"]" * 50),
+        (b'[1,"a]\\"[",{"x":[2]}]', b"[not, quite: JSON]"),
+    ],
+)
+def test_payload_is_plain(core: ModuleType, old: bytes, new: bytes) -> None:
+    assert is_plain(core, PLAIN_PAYLOAD.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"retry":true', b'"tags":["a"]'),
+        (b'"retry":true', b'"log_level":"debug"'),
+        (b'"retry":true', b'"retry":[1]'),
+        (b'"retry":true', b'"retry":05'),
+        (b'"retry":true', b'"retry":-5'),
+        (b'"retry":true', b'"retry":1.'),
+        (b'"retry":true', b'"retry":"5"'),
+        (b'"retry":true', b'"retry":true,"retry":false'),
+        (b'"retry":true', b'"retry": true'),
+        (b'{"retry"', b' {"retry"'),
+        (b'"class":"NoopJob",', b""),
+        (b"NoopJob", b""),
+        (b"NoopJob", b"A" * 256),
+        (b"NoopJob", b"No\\u006fp"),
+        (b"NoopJob", b"No\x7fop"),
+        (b"NoopJob", "Nöp".encode()),
+        (b'"jid":"b4a577edbccf1d805744efa9",', b""),
+        (b"b4a577edbccf1d805744efa9", b"x" * 256),
+        (b'"b4a577edbccf1d805744efa9"', b"5"),
+        (b'[1,"a]\\"[",{"x":[2]}]', b'{"a":1}'),
+        (b'[1,"a]\\"[",{"x":[2]}]', b"[" * 51 + b"]" * 51),
+        (b'[1,"a]\\"[",{"x":[2]}]', b"[1"),
+        (b'[1,"a]\\"[",{"x":[2]}]', b'[1,"]'),
+        (b'"default",', b'"default"{'),
+        (b"001}", b"001},"),
+        (b"001}", b"001"),
+        (b"[1,", b'["' + b"x" * 1_000_000 + b'",'),
+    ],
+)
+def test_payload_is_not_plain(core: ModuleType, old: bytes, new: bytes) -> None:
+    payload = PLAIN_PAYLOAD.replace(old, new, 1)
+
+    assert payload != PLAIN_PAYLOAD
+    assert not is_plain(core, payload)
+
+
+def test_plain_jobs_travel_beside_others_in_order(core: ModuleType) -> None:
+    payloads = [PLAIN_PAYLOAD, PLAIN_PAYLOAD, b"{}", PLAIN_PAYLOAD]
+    jobs = [core.Job(n, 0, payload, 0.0) for n, payload in enumerate(payloads)]
+
+    frames = core.FrameReader(ALL_TYPES).feed(b"".join(core.encode_batch(jobs)))
+
+    assert [kind for kind, _ in frames] == [core.PLAIN, core.BATCH, core.PLAIN]
+    assert [job[0] for job in core.decode_plain(frames[0][1])] == [0, 1]
+    assert [job[0] for job in core.decode_plain(frames[2][1])] == [3]
+
+
+def test_plain_jobs_are_cut(core: ModuleType) -> None:
+    jobs = [core.Job(n, 0, PLAIN_PAYLOAD, 0.0) for n in range(5)]
+    room = 4 + 2 * (34 + len(PLAIN_PAYLOAD))
+
+    frames = core.encode_batch(jobs, max_bytes=room)
+
+    assert [len(core.decode_plain(frame[8:])) for frame in frames] == [2, 2, 1]
+    assert len(frames[0]) == 8 + room
+    assert len(core.encode_batch(jobs, max_bytes=room - 1)) == 5
+
+
 @pytest.mark.parametrize("entry", [v for v in vectors() if v.values[0]["type"] == "RESULTS"])
 def test_vector_of_outcomes(core: ModuleType, entry: dict[str, Any]) -> None:
     wire = bytes.fromhex(entry["hex"])
@@ -147,6 +275,12 @@ def test_vector_with_a_bad_body(core: ModuleType, entry: dict[str, Any]) -> None
     if kind == core.BATCH:
         with pytest.raises(ProtocolError, match="BATCH breaks off"):
             core.decode_batch(body)
+    if kind == core.PLAIN:
+        with pytest.raises(ProtocolError, match="PLAIN breaks off"):
+            core.decode_plain(body)
+    if kind == core.DONE:
+        with pytest.raises(ProtocolError, match="DONE breaks off"):
+            core.end_done(body, {7: core.Job(7, 0, b"{}", 0.0)})
     if kind == core.RESULTS:
         with pytest.raises(ProtocolError, match="RESULTS"):
             core.decode_results(body)

@@ -6,6 +6,7 @@ require "stringio"
 
 require "gokiq/sidecar/settings"
 require "gokiq/sidecar/application"
+require "gokiq/sidecar/body"
 require "gokiq/sidecar/state"
 require "gokiq/sidecar/workload"
 
@@ -56,7 +57,7 @@ module Inline
 	end
 
 	# Run jobs until all of them are over.
-	# @parameter payloads [Array(String)] Their numbers are 1, 2, …
+	# @parameter payloads [Array(String | Gokiq::Sidecar::Job)] Their numbers are 1, 2, …
 	# @yields {|workload| ...} While they run.
 	# @returns [Array(Wire::Result)] In the order of the payloads.
 	def work(*payloads, lane: :fiber, slots: 10, threads: 2, state: Gokiq::Sidecar::State.new)
@@ -66,12 +67,21 @@ module Inline
 			workload = Gokiq::Sidecar::Workload.new(Gokiq::Sidecar::Plan.new(lane: lane, slots: slots, threads: threads), state)
 			workload.outbox = entries
 			workload.start
-			payloads.each_with_index { |payload, index| workload.take(index + 1, route, payload) }
+			payloads.each_with_index do |payload, index|
+				workload.take(Gokiq::Sidecar::Job === payload ? payload : Gokiq::Sidecar::Job.new(index + 1, route, payload))
+			end
 			yield workload if block_given?
 			raise "jobs did not end" unless workload.wait(Wait::LIMIT_S)
 		end
 
 		entries.results.sort_by(&:number)
+	end
+
+	# @returns [Gokiq::Sidecar::PlainJob] As it comes out of a frame.
+	def plain_job(payload, number = 1)
+		jobs = []
+		Gokiq::Sidecar::Body.each_plain(Wire.plain({number => payload})) { |job, _| jobs << job }
+		jobs.each { |job| job.route = route }.fetch(0)
 	end
 
 	# Run one job.

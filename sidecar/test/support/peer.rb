@@ -52,6 +52,11 @@ class Peer
 		send(:BATCH, Wire.batch(jobs.transform_values { |job| job.is_a?(Array) ? Peer.payload(*job) : job }))
 	end
 
+	# Send jobs as PLAIN. As {jobs}.
+	def plain_jobs(jobs)
+		send(:PLAIN, Wire.plain(jobs.transform_values { |job| job.is_a?(Array) ? Peer.payload(*job) : job }))
+	end
+
 	# @returns [String] A job as Sidekiq's client writes it.
 	def self.payload(name, *arguments, **fields)
 		fields = {retry: true, queue: "default", jid: "0123456789abcdef01234567", created_at: 1_700_000_000_000, **fields}
@@ -65,7 +70,10 @@ class Peer
 		found = {}
 
 		until (numbers - found.keys).empty?
-			Wire.results(expect(:RESULTS, deadline - Wait.now)).each do |result|
+			type, body = frame(deadline - Wait.now)
+			raise "RESULTS or DONE was expected, #{type} came: #{body[0, 300].inspect}" unless %i[RESULTS DONE].include?(type)
+
+			(type == :DONE ? Wire.done(body) : Wire.results(body)).each do |result|
 				raise "#{result.number} was reported twice" if found.key?(result.number)
 
 				found[result.number] = result

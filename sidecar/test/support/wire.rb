@@ -5,7 +5,7 @@ require "json"
 # The protocol as the orchestrator speaks it, written from docs/protocol.md and not from the code under test.
 module Wire
 	TYPES = {
-		HELLO: 1, WELCOME: 2, READY: 3, BATCH: 4, RESULTS: 5, INTERRUPT: 6, QUIET: 7, DRAIN: 8, PING: 9, PONG: 10, GOODBYE: 11, ERROR: 12, BEAT: 13, PROMOTE: 14, PROMOTED: 15, FAIL: 16,
+		HELLO: 1, WELCOME: 2, READY: 3, BATCH: 4, RESULTS: 5, INTERRUPT: 6, QUIET: 7, DRAIN: 8, PING: 9, PONG: 10, GOODBYE: 11, ERROR: 12, BEAT: 13, PROMOTE: 14, PROMOTED: 15, FAIL: 16, PLAIN: 17, DONE: 18,
 	}.freeze
 
 	NAMES = TYPES.invert.freeze
@@ -29,6 +29,26 @@ module Wire
 	# @returns [String] The body of BATCH.
 	def self.batch(jobs, route: 0)
 		jobs.map { |number, payload| [number, route, 0, payload.bytesize].pack("Q>nnN") + payload.b }.join
+	end
+
+	# @returns [Array(Result)] What a body of DONE holds.
+	def self.done(body)
+		body.unpack("Q>N" * (body.bytesize / 12)).each_slice(2).map do |number, elapsed|
+			Result.new(number: number, status: :ok, counts: 1, elapsed_us: elapsed, **texts(""))
+		end
+	end
+
+	# @parameter jobs [Hash(Integer, String)] Payloads by number, compact JSON.
+	# @returns [String] The body of PLAIN.
+	def self.plain(jobs, route: 0)
+		rows = jobs.map do |number, payload|
+			fields = JSON.parse(payload)
+			args = JSON.generate(fields["args"])
+			at = ->(key) { payload.byteindex("\"#{key}\":") + key.size + 3 }
+			[number, route, fields["class"].bytesize, fields["jid"].bytesize, payload.bytesize, at.("class") + 1, at.("jid") + 1, at.("args"), args.bytesize].pack("Q>nCCN5x2")
+		end
+
+		[jobs.size].pack("N") + rows.join + jobs.values.map(&:b).join
 	end
 
 	# @returns [Array(Result)] What a body of RESULTS holds.

@@ -3,6 +3,7 @@
 require "json"
 
 require_relative "frame"
+require_relative "job"
 
 module Gokiq
 	module Sidecar
@@ -47,6 +48,36 @@ module Gokiq
 					yield number, route, flags, body.byteslice(offset, length).force_encoding(Encoding::UTF_8)
 					offset += length
 				end
+			end
+
+			PLAIN_ROW = "Q>nCCNNNNNx2"
+			PLAIN_ROW_BYTES = 34
+			PLAIN_ROW_FIELDS = 9
+
+			# Walk over the jobs of a PLAIN.
+			# @parameter body [String] It becomes UTF-8 labelled; its jobs keep it.
+			# @yields {|job, route| ...} A {PlainJob} that has no route yet, and the index of its route.
+			def self.each_plain(body)
+				count = body.unpack1("N") || refuse("PLAIN", "count is cut")
+				at = 4 + count * PLAIN_ROW_BYTES
+				refuse("PLAIN", "rows are cut") if at > body.bytesize
+				fields = body.unpack(PLAIN_ROW * count, offset: 4)
+				body.force_encoding(Encoding::UTF_8)
+				index = 0
+				last = fields.size
+
+				while index < last
+					size = fields[index + 4]
+					refuse("PLAIN", "payload goes over the end") if at + size > body.bytesize
+					name = body.byteslice(at + fields[index + 5], fields[index + 2])
+					jid = body.byteslice(at + fields[index + 6], fields[index + 3])
+					refuse("PLAIN", "a name goes over the end") unless name && jid
+					yield PlainJob.new(fields[index], name, jid, body, at, size, fields[index + 7], fields[index + 8]), fields[index + 1]
+					at += size
+					index += PLAIN_ROW_FIELDS
+				end
+
+				refuse("PLAIN", "bytes are left") unless at == body.bytesize
 			end
 
 			# Read a PROMOTE.

@@ -29,6 +29,7 @@ module Gokiq
 				@count = 0
 				@waking = false
 				@spawner = nil
+				@running = nil
 			end
 
 			# Start in the current task.
@@ -144,8 +145,11 @@ module Gokiq
 			end
 
 			def run(slot, job)
+				# What waits while others run may do so for long.
+				@running&.detach
+				@running = job
 				slot.accept(job)
-				return run_bare(slot, job) if job.name && slot.bare? && !@workload.threaded_class?(job.name)
+				return run_bare(slot, job) if job.plain? && slot.bare?(job) && !@workload.threaded_class?(job.name)
 
 				job_hash = slot.prepare
 				return if @workload.divert(job)
@@ -162,6 +166,7 @@ module Gokiq
 				slot.retire
 				raise unless StandardError === error
 			ensure
+				@running = nil if @running.equal?(job)
 				slot.release
 			end
 
@@ -193,9 +198,10 @@ module Gokiq
 				@task = Async::Task.current
 			end
 
-			# @returns [Boolean] Whether {run_bare} may run the job that was accepted.
-			def bare?
-				@processor.bare?
+			# @parameter job [PlainJob] That was accepted.
+			# @returns [Boolean] Whether {run_bare} may run it.
+			def bare?(job)
+				@processor.bare? && (@arguments = job.args)
 			end
 
 			# @parameter job_hash [Object] What {prepare} returned.
@@ -209,7 +215,7 @@ module Gokiq
 			def run_bare(job)
 				job.start
 				@state.deadlines.start(job, nil)
-				@processor.run_bare(job, @task, @state.quiet?)
+				@processor.run_bare(job, @arguments, @task, @state.quiet?)
 			end
 
 			# Run a prepared job without the layers that do nothing for it.

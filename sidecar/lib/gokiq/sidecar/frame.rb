@@ -22,6 +22,8 @@ module Gokiq
 			PROMOTE = 14
 			PROMOTED = 15
 			FAIL = 16
+			PLAIN = 17
+			DONE = 18
 
 			HEADER = "NCCn"
 			HEADER_BYTES = 8
@@ -34,8 +36,8 @@ module Gokiq
 
 			# The types each side may send.
 			FROM = {
-				worker: [HELLO, READY, RESULTS, DRAIN, PONG, GOODBYE, ERROR, PROMOTED].freeze,
-				orchestrator: [WELCOME, BATCH, INTERRUPT, QUIET, DRAIN, PING, ERROR, BEAT, PROMOTE, FAIL].freeze,
+				worker: [HELLO, READY, RESULTS, DRAIN, PONG, GOODBYE, ERROR, PROMOTED, DONE].freeze,
+				orchestrator: [WELCOME, BATCH, INTERRUPT, QUIET, DRAIN, PING, ERROR, BEAT, PROMOTE, FAIL, PLAIN].freeze,
 			}.freeze
 
 			# Put a header before a body.

@@ -15,7 +15,6 @@ module Gokiq
 				@verdict = verdict
 				@parsed = nil
 				@slot = nil
-				@name = nil
 				@started = nil
 			end
 
@@ -23,13 +22,19 @@ module Gokiq
 			attr :number
 
 			# @attribute [Route] Its capsule and queue.
-			attr :route
+			attr_accessor :route
+
+			# @returns [Boolean] Whether it is a {PlainJob}.
+			def plain?
+				false
+			end
+
+			# Keep nothing of the frame that the job came in.
+			def detach
+			end
 
 			# @attribute [String] The bytes from Redis.
 			attr :payload
-
-			# @attribute [String | Nil] Its class, of a job that says nothing but that, its jid and its arguments.
-			attr :name
 
 			# @attribute [Verdict | Nil] What it fails with instead of running.
 			attr :verdict
@@ -55,6 +60,64 @@ module Gokiq
 			# @returns [Integer] {finished}.
 			def finish
 				@finished = Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond)
+			end
+		end
+
+		# A job whose payload says nothing but its class, jid, arguments, and what only Sidekiq's client and retries read. So
+		# only the arguments are parsed. It comes in a frame with others and shares its bytes.
+		class PlainJob < Job
+			# Of a job without arguments.
+			NONE = [].freeze
+
+			# @parameter name [String] The class.
+			# @parameter jid [String]
+			# @parameter body [String] The frame's.
+			# @parameter at [Integer] Where the payload begins in it.
+			# @parameter size [Integer] Its bytes.
+			# @parameter args_at [Integer] Where the arguments begin in the payload.
+			# @parameter args_size [Integer] Their bytes.
+			def initialize(number, name, jid, body, at, size, args_at, args_size)
+				@number = number
+				@name = name
+				@jid = jid
+				@body = body
+				@at = at
+				@size = size
+				@args_at = args_at
+				@args_size = args_size
+				@slot = nil
+			end
+
+			# @attribute [String] The class.
+			attr :name
+
+			# @attribute [String]
+			attr :jid
+
+			# @returns [Boolean] Whether it is one.
+			def plain?
+				true
+			end
+
+			# @returns [String] The bytes from Redis.
+			def payload
+				@payload ||= @body.byteslice(@at, @size)
+			end
+
+			# @returns [Array | Nil] The arguments; nil where they are none that JSON has.
+			def args
+				return NONE if @args_size == 2
+
+				args = ::Sidekiq.load_json(@payload ? @payload.byteslice(@args_at, @args_size) : @body.byteslice(@at + @args_at, @args_size))
+				args if Array === args
+			rescue StandardError
+				nil
+			end
+
+			# The frame may hold a megabyte of other jobs.
+			def detach
+				payload
+				@body = nil
 			end
 		end
 

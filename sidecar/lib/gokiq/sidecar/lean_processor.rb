@@ -42,20 +42,21 @@ module Gokiq
 			end
 
 			# Run a job of which only these fields are known, or needed. Nothing that it raises comes out of here.
-			# @parameter job [Job]
+			# @parameter job [PlainJob]
+			# @parameter arguments [Array]
 			# @parameter task [Async::Task] Of the fiber.
 			# @parameter stopping [Boolean] What `stopping?` is to answer.
 			# @returns [Boolean] Whether it ended well; else {status} and its fellows say how.
-			def run_bare(job, task, stopping)
+			def run_bare(job, arguments, task, stopping)
 				@done = stopping
 				name = job.name
 				jid = job.jid
 				Thread.current[:sidekiq_context] = @jid_first ? {jid: jid, class: name} : {class: name, jid: jid}
 
 				if @stock_reloader
-					work_bare(job, @classes[name] ||= Object.const_get(name), jid, task)
+					work_bare(job, @classes[name] ||= Object.const_get(name), jid, arguments, task)
 				else
-					@reloader.call { work_bare(job, Object.const_get(name), jid, task) }
+					@reloader.call { work_bare(job, Object.const_get(name), jid, arguments, task) }
 				end
 
 				true
@@ -90,13 +91,13 @@ module Gokiq
 				context
 			end
 
-			def work_bare(job, job_class, jid, task)
+			def work_bare(job, job_class, jid, arguments, task)
 				instance = job_class.new
 				instance.jid = jid
 				instance._context = self
 
 				begin
-					instance.perform(*job.args)
+					instance.perform(*arguments)
 					await_children if task.children
 				rescue Exception => error
 					fail_inside(job, instance, error)

@@ -3,7 +3,6 @@
 require "async"
 
 require_relative "frame"
-require_relative "outcome"
 
 module Gokiq
 	module Sidecar
@@ -12,6 +11,12 @@ module Gokiq
 		class Outbox
 			# About where RESULTS are cut, in bytes.
 			CUT_BYTES = 1_048_576
+
+			# Of DONE: number, elapsed_us.
+			DONE_ENTRY = "Q>N"
+
+			# The most microseconds that an entry of DONE can say: over an hour.
+			ELAPSED_MAX_US = 0xFFFF_FFFF
 
 			# @parameter socket [IO]
 			def initialize(socket)
@@ -43,7 +48,7 @@ module Gokiq
 			# @parameter number [Integer]
 			# @parameter elapsed_us [Integer]
 			def done(number, elapsed_us)
-				@done.push(number, Outcome::OK, Outcome::PROCESSED, 0, 0, elapsed_us)
+				@done.push(number, [elapsed_us, ELAPSED_MAX_US].min)
 				wake if @waiting
 			end
 
@@ -72,8 +77,8 @@ module Gokiq
 
 			def seal
 				unless @done.empty?
-					done, @done = @done, []
-					@entries << done.pack(Outcome::ENTRY * (done.size / 6))
+					@frames << Frame.pack(Frame::DONE, @done.pack(DONE_ENTRY * (@done.size / 2)))
+					@done.clear
 				end
 
 				return if @entries.empty?

@@ -94,6 +94,7 @@ module Gokiq
 
 			def handle(type, body)
 				case type
+				when Frame::PLAIN then plain(body)
 				when Frame::BATCH then batch(body)
 				when Frame::WELCOME then welcome(Body.object("WELCOME", body))
 				when Frame::INTERRUPT then Body.each_interrupt(body) { |number, hard| @worker.workload.interrupt(number, hard) }
@@ -129,7 +130,7 @@ module Gokiq
 
 				route = @routes[index] or Body.refuse("FAIL", "unknown route #{index}")
 				workload = @worker.workload
-				@worker.leaving? ? workload.refuse(number) : workload.take(number, route, payload, Verdict.of(kind, message))
+				@worker.leaving? ? workload.refuse(number) : workload.take(Job.new(number, route, payload, Verdict.of(kind, message)))
 			end
 
 			def batch(body)
@@ -139,7 +140,19 @@ module Gokiq
 
 				Body.each_job(body) do |number, index, _flags, payload|
 					route = @routes[index] or Body.refuse("BATCH", "unknown route #{index}")
-					@worker.leaving? ? workload.refuse(number) : workload.take(number, route, payload)
+					@worker.leaving? ? workload.refuse(number) : workload.take(Job.new(number, route, payload))
+				end
+			end
+
+			def plain(body)
+				raise ProtocolError.new(:sequence, "PLAIN before WELCOME") unless @routes
+
+				workload = @worker.workload
+				leaving = @worker.leaving?
+
+				Body.each_plain(body) do |job, index|
+					job.route = @routes[index] or Body.refuse("PLAIN", "unknown route #{index}")
+					leaving ? workload.refuse(job.number) : workload.take(job)
 				end
 			end
 		end

@@ -65,12 +65,13 @@ module Gokiq
 			end
 
 			# Take a job.
-			# @parameter verdict [Verdict | Nil] What it fails with instead of running.
+			# @parameter job [Job]
 			# @raises [ProtocolError] If its number is out already.
-			def take(number, route, payload, verdict = nil)
+			def take(job)
+				number = job.number
 				raise ProtocolError.new(:sequence, "job #{number} is out already") if @jobs.key?(number)
 
-				@main.push(@jobs[number] = Job.new(number, route, payload, verdict))
+				@main.push(@jobs[number] = job)
 			end
 
 			# Refuse a job that has come too late.

@@ -147,7 +147,7 @@ class FiberLaneTest < Minitest::Test
 	def test_a_number_that_is_out_is_refused
 		InlineJobs::Call.body = ->(_) { sleep(0.02) }
 		work(call_payload(0)) do |workload|
-			assert_raises(Gokiq::Sidecar::ProtocolError) { workload.take(1, route, call_payload(1)) }
+			assert_raises(Gokiq::Sidecar::ProtocolError) { workload.take(Gokiq::Sidecar::Job.new(1, route, call_payload(1))) }
 		end
 	end
 

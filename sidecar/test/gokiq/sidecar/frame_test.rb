@@ -5,6 +5,7 @@ require "minitest/autorun"
 
 require "gokiq/sidecar/body"
 require "gokiq/sidecar/frame"
+require "gokiq/sidecar/outbox"
 require "gokiq/sidecar/outcome"
 require "gokiq/sidecar/promoter"
 
@@ -12,6 +13,7 @@ require "gokiq/sidecar/promoter"
 class FrameTest < Minitest::Test
 	Frame = Gokiq::Sidecar::Frame
 	Body = Gokiq::Sidecar::Body
+	Outbox = Gokiq::Sidecar::Outbox
 	Outcome = Gokiq::Sidecar::Outcome
 	Push = Gokiq::Sidecar::Promoter::Push
 
@@ -116,6 +118,10 @@ class FrameTest < Minitest::Test
 			jobs = []
 			Body.each_job(body) { |number, route, flags, payload| jobs << {"number" => number, "route" => route, "flags" => flags, "payload_hex" => payload.unpack1("H*")} }
 			{"jobs" => jobs}
+		when Frame::PLAIN
+			jobs = []
+			Body.each_plain(body.dup) { |job, route| jobs << {"number" => job.number, "route" => route, "class" => job.name, "jid" => job.jid, "args" => job.args, "payload_hex" => job.payload.unpack1("H*")} }
+			{"jobs" => jobs}
 		when Frame::INTERRUPT
 			entries = []
 			Body.each_interrupt(body) { |number, hard| entries << {"number" => number, "mode" => hard ? 1 : 0} }
@@ -140,6 +146,7 @@ class FrameTest < Minitest::Test
 		case vector["type"]
 		when "HELLO", "ERROR" then JSON.generate(decoded["json"])
 		when "READY" then [decoded["credit"]].pack("N")
+		when "DONE" then decoded["outcomes"].flat_map { |one| one.values_at("number", "elapsed_us") }.pack(Outbox::DONE_ENTRY * decoded["outcomes"].size)
 		when "PONG" then [decoded["token"]].pack("Q>")
 		when "PROMOTED" then Body.promoted(decoded["token"], decoded["pushes"].map { |push| Push.new(*push.values_at("kind", "score", "queue"), [push["text_hex"]].pack("H*")) })
 		when "RESULTS" then decoded["outcomes"].map { |outcome| entry(outcome) }.join

@@ -29,7 +29,7 @@ class LanesTest < Minitest::Test
 		results = work(call(1), call(2)) do |workload|
 			sleep(0.001) until running.size == 2
 			workload.each_running do |job, _trace|
-				workload.take(3, route, call(3)) if seen.empty?
+				workload.take(Gokiq::Sidecar::Job.new(3, route, call(3))) if seen.empty?
 				seen << job.number
 			end
 		end

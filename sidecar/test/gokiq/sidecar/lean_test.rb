@@ -74,6 +74,36 @@ class LeanTest < Minitest::Test
 		end
 	end
 
+	# Of a plain job, in an app without middleware of its own, only the arguments are parsed.
+	SHAPES.each do |name, (klass, *arguments, options)|
+		fields = options[:fields]
+		next unless (fields.keys - [:retry]).empty? && [true, false, nil, 0].include?(fields.fetch(:retry, true))
+
+		define_method(:"test_#{name.tr(" ", "_")}_bare") do
+			InlineJobs::Call.body = options[:body]
+			assert_same_bare(Peer.payload(klass, *arguments, **fields))
+		end
+	end
+
+	def test_interrupted_bare
+		InlineJobs::Call.body = -> { raise Sidekiq::Job::Interrupted }
+		pushed = []
+		client = Object.new
+		client.define_singleton_method(:push) { |job| pushed << job }
+
+		stub_client(client) { assert_same_bare(Peer.payload("InlineJobs::Call")) }
+		assert_equal ["InlineJobs::Call"] * 2, pushed.map { |job| job["class"] }
+	end
+
+	def test_arguments_that_are_no_json
+		payload = Peer.payload("InlineJobs::Plain", 1)
+		job = plain_job(payload)
+		broken = payload.sub('"args":[1]', '"args":[x]')
+		job.instance_variable_set(:@payload, broken)
+
+		assert_equal [:dead, ""], work(job).map { |result| [result.status, result.payload] }.fetch(0)
+	end
+
 	def test_own_reloader
 		calls = []
 
@@ -130,6 +160,41 @@ class LeanTest < Minitest::Test
 		assert_operator @calls, :>, 0 unless lean[:results][0] == :dead && payload == "{"
 
 		assert_equal long, lean
+	end
+
+	def assert_same_bare(payload)
+		@config.logger.level = Logger::WARN
+		tracker = nil
+		@config.server_middleware do |chain|
+			chain.clear
+			chain.add(Sidekiq::Metrics::Middleware, tracker = Sidekiq::Metrics::ExecutionTracker.new(@config))
+			chain.add(Sidekiq::Job::InterruptHandler)
+		end
+		@calls = 0
+		long = without_lean { observe(payload) }
+		long_metrics = metrics_of(tracker)
+		@calls = 0
+		bare = observe(plain_job(payload))
+
+		assert_equal 0, @calls
+		assert_equal long, bare
+		tracker.instance_variable_get(:@gokiq_meter).hand_over
+		assert_equal long_metrics, metrics_of(tracker)
+	end
+
+	# What the tracker holds, taken out of it.
+	def metrics_of(tracker)
+		totals, jobs, grams = tracker.send(:reset)
+		counts = [totals, jobs].map { |hash| hash.to_h { |key, value| [key, key.end_with?("ms") ? :ms : value] } }
+		[*counts, grams.transform_values { |gram| gram.to_a.sum }]
+	end
+
+	def stub_client(client)
+		original = Sidekiq::Client.method(:new)
+		Sidekiq::Client.define_singleton_method(:new) { |*, **| client }
+		yield
+	ensure
+		Sidekiq::Client.define_singleton_method(:new, original)
 	end
 
 	def observe(payload)

@@ -102,6 +102,6 @@ class TimeoutTest < Minitest::Test
 	def condemned(name, verdict, **fields)
 		payload = Peer.payload(name, **fields)
 
-		work { |workload| workload.take(1, route, payload, verdict) }.fetch(0)
+		work { |workload| workload.take(Gokiq::Sidecar::Job.new(1, route, payload, verdict)) }.fetch(0)
 	end
 end

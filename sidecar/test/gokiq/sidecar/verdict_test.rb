@@ -24,8 +24,8 @@ class VerdictTest < Minitest::Test
 		next_one = Peer.payload("InlineJobs::Raise", retry: 0, jid: "b" * 24)
 		first, second = work(slots: 1) do |workload|
 			verdict = Gokiq::Sidecar::Verdict.of(1, "it kills its workers")
-			workload.take(1, route, Peer.payload("InlineJobs::Plain", retry: 7), verdict)
-			workload.take(2, route, next_one)
+			workload.take(Gokiq::Sidecar::Job.new(1, route, Peer.payload("InlineJobs::Plain", retry: 7), verdict))
+			workload.take(Gokiq::Sidecar::Job.new(2, route, next_one))
 		end
 
 		assert_equal %i[ok dead], [first, second].map(&:status)
