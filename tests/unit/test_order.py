@@ -28,16 +28,31 @@ def test_strict_order_empties_the_first_queue_before_the_second() -> None:
     assert simulate(order, {0: 3, 1: 2, 2: 9}, 7) == [0, 0, 0, 1, 1, 2, 2]
 
 
-@pytest.mark.parametrize("batch", [1, 7, 100])
+@pytest.mark.parametrize("batch", [1, 7, 100, 1000])
 def test_weights_3_to_1_hold_whatever_the_batch_size(batch: int) -> None:
     order = QueueOrder([(0, 3), (1, 1)], "weighted", random.Random(7))
     found: Counter[int] = Counter()
 
-    for _ in range(4000 // batch):
+    for _ in range(max(4000 // batch, 80)):
         found.update(simulate(order, {0: 10**6, 1: 10**6}, batch))
 
     share = found[0] / found.total()
     assert 0.72 < share < 0.78
+
+
+def test_a_large_claim_asks_few_of_many_queues_unless_these_have_too_little() -> None:
+    order = QueueOrder([(route, 1) for route in range(200)], "weighted", random.Random(7))
+    full = dict.fromkeys(range(200), 10**6)
+    found: Counter[int] = Counter()
+
+    for _ in range(2000):
+        claim = Counter(simulate(order, full, 500))
+        assert claim.total() == 500
+        assert len(claim) <= 50
+        found.update(claim)
+
+    assert all(0.7 < found[route] * 200 / found.total() < 1.3 for route in range(200))
+    assert len(simulate(order, dict.fromkeys(range(200), 1), 500)) == 200
 
 
 def test_equal_weights_are_uniform() -> None:
