@@ -100,11 +100,14 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class WebApp:
-    """Requests that come by themselves, whatever the database does."""
+    """Requests that come evenly, whatever the database does: each some statements, in turn, of so
+    much work.
+    """
 
     per_s: float = 50.0
-    work_s: float = 0.02
-    spread: float = 0.3
+    statements: int = 4
+    work_s: float = 0.005
+    spread: float = 0.1
 
 
 def jobs_of(classes: Sequence[tuple[str, float, float]], count: int, seed: int) -> Iterator[Job]:
@@ -136,9 +139,10 @@ class Simulation:
         self._web = web or WebApp(per_s=0)
         self._rng = random.Random(seed)
         self._progress = 0.0  # seconds of work that each request under way has got since 0
-        self._running: list[tuple[float, int, str | None, float]] = []
+        self._running: list[tuple[float, int, str | None, float, int]] = []
         self._serial = 0
         self._next: Job | None = next(jobs, None)
+        self._claimed: Callable[[], None] = getattr(limiter, "claimed", lambda: None)
 
     def run(
         self, until: float = math.inf, events: Sequence[tuple[float, Callable[[], None]]] = ()
@@ -161,7 +165,7 @@ class Simulation:
             if at == ending:
                 self._end()
             elif at == arrival:
-                self._begin(None, self._web.work_s * self._jitter(), self.clock.now)
+                self._ask(self.clock.now, self._web.statements)
                 arrival = self.clock.now + self._gap()
             elif at == event:
                 agenda.pop(0)[1]()
@@ -171,7 +175,7 @@ class Simulation:
         return self.trace
 
     def _gap(self) -> float:
-        return self._rng.expovariate(self._web.per_s) if self._web.per_s else math.inf
+        return 1 / self._web.per_s if self._web.per_s else math.inf
 
     def _jitter(self) -> float:
         return math.exp(self._web.spread * self._rng.gauss(0, 1))
@@ -191,19 +195,23 @@ class Simulation:
             self._progress += (at - self.clock.now) / self._pace()
         self.clock.now = at
 
-    def _begin(self, job_class: str | None, work_s: float, at: float) -> None:
+    def _ask(self, since: float, statements: int) -> None:
+        self._begin(None, self._web.work_s * self._jitter(), since, statements - 1)
+
+    def _begin(self, job_class: str | None, work_s: float, since: float, more: int = 0) -> None:
         self._serial += 1
-        entry = (self._progress + work_s, self._serial, job_class, at)
+        entry = (self._progress + work_s, self._serial, job_class, since, more)
         heapq.heappush(self._running, entry)
 
     def _start_jobs(self) -> None:
         limit = self.limiter.limit
         if not self.trace.limits or self.trace.limits[-1][1] != limit:
             self.trace.limits.append((self.clock.now, limit, self.in_flight))
-        while self._next and self.in_flight < limit:
+        while self._next and self.in_flight < limit:  # `limit` may fall as probes are counted
             job_class, work_s = self._next
             self._next = next(self._jobs, None)
             self.in_flight += 1
+            self._claimed()
             full = len(self._running) + self.database.neighbours >= self.database.connections
             if full or self.database.is_down:
                 self._begin(f"!{job_class}", 0.002, self.clock.now)
@@ -211,10 +219,13 @@ class Simulation:
                 self._begin(job_class, work_s, self.clock.now)
 
     def _end(self) -> None:
-        _, _, job_class, began_at = heapq.heappop(self._running)
+        _, _, job_class, began_at, more = heapq.heappop(self._running)
         now = self.clock.now
         if job_class is None:
-            self.trace.foreground.append((now, now - began_at))
+            if more:
+                self._ask(began_at, more)
+            else:
+                self.trace.foreground.append((now, now - began_at))
             return
         in_flight, self.in_flight = self.in_flight, self.in_flight - 1
         if job_class.startswith("!") or self.database.is_down:

@@ -11,9 +11,11 @@ TOLERANCE = 1.8
 #: Standard error that a window's mean of log latency should have; at the start and in probes, where
 #: few jobs run, a larger one.
 PRECISION, COARSE = 0.07, 0.15
+#: A window ends early when it is so many standard errors above the tolerance.
+ALARM = 4.0
 #: The first measurement at the minimum, and probes, go on until the error is so small, or so many
 #: seconds have passed.
-FLOOR_PRECISION, FLOOR_S = 0.08, 2.0
+FLOOR_PRECISION, FLOOR_S = 0.05, 1.0
 #: A window has at least so many jobs, and at most so many for the sake of precision.
 FEWEST, MOST = 8, 400
 #: Growth a window at the start.
@@ -22,12 +24,17 @@ START_GROWTH = 1.5
 STEP, CUT = 0.2, 0.7
 #: Cut for an error of overload, at most once a round.
 ERROR_CUT = 0.7
+#: Shares of the limit at which errors began: from the one on it grows slowly, at the other they are
+#: forgotten.
+NEAR, FORGIVEN = 0.9, 1.2
 #: More jobs at once pay until latency grows by this power of their number; by 1, throughput stands.
-WORTH = 0.65
+WORTH = 0.75
 #: One window in so many is taken at so much less than the limit, to see what more jobs cost.
 DITHER_EVERY, DITHER = 3, 0.15
 #: Weight of an older window in the slope, per newer one; what is believed before, and how firmly.
 FADE, PRIOR_SLOPE, PRIOR_SPREAD = 0.92, 0.3, 0.5
+#: Weight that the windows of the start keep when it is over: few jobs at once are another world.
+LEFT = 0.1
 #: The start ends when jobs are slower by this share of what the tolerance allows.
 START_SHARE = 0.3
 #: Unloaded latency is believed to have risen with this time constant, seconds.
@@ -62,11 +69,20 @@ class Curve:
 
     def add(self, x: float, y: float, jobs: int) -> None:
         """`jobs` of a window at log(limit) `x` had the load `y`."""
-        self._weight = self._weight * FADE + jobs
-        self._x = self._x * FADE + jobs * x
-        self._y = self._y * FADE + jobs * y
-        self._xx = self._xx * FADE + jobs * x * x
-        self._xy = self._xy * FADE + jobs * x * y
+        self.fade(FADE)
+        self._weight += jobs
+        self._x += jobs * x
+        self._y += jobs * y
+        self._xx += jobs * x * x
+        self._xy += jobs * x * y
+
+    def fade(self, by: float) -> None:
+        """Let what was added weigh so much less."""
+        self._weight *= by
+        self._x *= by
+        self._y *= by
+        self._xx *= by
+        self._xy *= by
 
     def slope(self, variance: float) -> float:
         """The power with which it grows; nearer to the prior the less is known, with `variance` of
@@ -118,6 +134,7 @@ class AdaptiveLimit:
         self._base_jobs = 0
         self._curve = Curve()
         self._windows = 0
+        self._refused_at = math.inf
         self._back_to = self._exact = float(minimum)
         self._limit = minimum
         self._skip = self._grace = 0  # jobs that began under another limit, or before a cut
@@ -157,7 +174,7 @@ class AdaptiveLimit:
             self._squares += off * off
         else:
             self._strangers += 1
-        if self._count + self._strangers >= self._wanted:
+        if self._count + self._strangers >= self._wanted or self._is_alarming():
             self._close_window()
 
     def overload(self, in_flight: int) -> None:
@@ -166,7 +183,7 @@ class AdaptiveLimit:
         if self._grace >= 0:
             return
         exact = self._back_to if self.phase == "probe" else self._exact
-        self.phase = "cruise"
+        self.phase, self._refused_at = "cruise", exact
         self._set(exact * ERROR_CUT)
         self._grace = in_flight
         self._open_window(skip=in_flight)
@@ -182,6 +199,13 @@ class AdaptiveLimit:
         self._open_window(skip=0)
 
     # windows
+
+    def _is_alarming(self) -> bool:
+        """Far above the tolerance, beyond doubt, before the window is full."""
+        if not self._count or self._count % FEWEST or not self._has_base:
+            return False
+        over = self._sum / self._count - self._base - self._target
+        return over > ALARM * math.sqrt(self._variance / self._count)
 
     def _profile(self, job_class: str) -> Profile:
         profile = self._classes.get(job_class)
@@ -269,11 +293,13 @@ class AdaptiveLimit:
             if is_used and (self._limit > self._minimum or self._may_leave_minimum()):
                 exact = max(exact * START_GROWTH, exact + 1)
         else:
+            if self.phase == "start":
+                self._curve.fade(LEFT)
             self.phase = "cruise"
             cap = -over if over > 2 * error else -over / 2
             step = min(STEP * (1 - slope / WORTH), cap)
             if step < 0 or is_used:
-                exact *= math.exp(max(-CUT, step))
+                exact = self._carefully(exact, exact * math.exp(max(-CUT, step)))
         waiting = self._waits / max(1e-9, self._clock() - self._began_at)
         if waiting >= 0.5:
             exact = min(exact, self._exact - waiting)
@@ -281,6 +307,12 @@ class AdaptiveLimit:
         if self._is_probe_due():
             self.phase, self._back_to = "probe", self._exact
             self._set(float(self._minimum))
+
+    def _carefully(self, exact: float, wish: float) -> float:
+        """Up to where errors began in big steps, from there on one by one, as AIMD does."""
+        if exact > FORGIVEN * self._refused_at:
+            self._refused_at = math.inf
+        return min(wish, max(exact + 1, NEAR * self._refused_at))
 
     @property
     def _is_base_precise(self) -> bool:

@@ -14,6 +14,11 @@ from typing import Literal
 State = Literal["closed", "open", "half-open"]
 
 
+#: Of many jobs a second only the last ones count, so many times the volume: else as many would fail
+#: as ended well in the window before.
+LAST = 10
+
+
 @dataclass(frozen=True, slots=True)
 class BreakerSettings:
     """When it opens, and for how long. Raises ValueError when that makes no sense."""
@@ -129,7 +134,8 @@ class Breaker:
         now = self._clock()
         self._recent.append((now, ok))
         self._failures += not ok
-        while self._recent[0][0] < now - self._settings.window_s:
+        oldest, most = now - self._settings.window_s, LAST * self._settings.volume
+        while self._recent[0][0] < oldest or len(self._recent) > most:
             self._failures -= not self._recent.popleft()[1]
         if now - self._since >= self._settings.window_s:
             self._openings = 0  # it has held for a while
