@@ -78,12 +78,7 @@ class Lookahead:
 
     def forget(self) -> None:
         """Know nothing any more: after a lost connection."""
-        #: Tenant -> class -> jobs, the oldest first.
-        self._groups: dict[str, dict[str, deque[Entry]]] = {}
-        #: All of them, the oldest first; some in the middle may be out.
-        self._line: deque[Entry] = deque()
-        self._held = 0
-        self._bytes = 0
+        self._clear()
         #: Entries of smaller places are of a window that is forgotten.
         self._first_place = self._next_place
         self._is_stale = True
@@ -93,18 +88,20 @@ class Lookahead:
         self._asked: tuple[int, int, Entry | None] | None = None
         self._returned: list[Entry] = []
 
+    def _clear(self) -> None:
+        #: Tenant -> class -> jobs, the oldest first.
+        self._groups: dict[str, dict[str, deque[Entry]]] = {}
+        #: All of them, the oldest first; some in the middle may be out.
+        self._line: deque[Entry] = deque()
+        self._held = 0
+        self._bytes = 0
+        #: Jobs in the window by class, and by tenant.
+        self.waiting_kinds: dict[str, int] = {}
+        self._by_tenant: dict[str, int] = {}
+
     def stirred(self) -> None:
         """Jobs may have come."""
         self._is_whole = False
-
-    @property
-    def waiting_kinds(self) -> dict[str, int]:
-        """Jobs in the window by class."""
-        counts: dict[str, int] = {}
-        for kinds in self._groups.values():
-            for kind, line in kinds.items():
-                counts[kind] = counts.get(kind, 0) + len(line)
-        return counts
 
     @property
     def is_exhausted(self) -> bool:
@@ -115,9 +112,7 @@ class Lookahead:
 
     def is_promising(self, gates: Gates = OPEN) -> bool:
         """Whether another claim may find something: an admitted job, or one not yet looked at."""
-        return self._may_grow() or any(
-            gates.admits(kind) for kinds in self._groups.values() for kind in kinds
-        )
+        return self._may_grow() or any(gates.admits(kind) for kind in self.waiting_kinds)
 
     def _may_grow(self) -> bool:
         return self._is_stale or (not self._is_whole and self._room() > 0)
@@ -167,10 +162,7 @@ class Lookahead:
         return chosen
 
     def _by_turn(self, tenants: Tenants, most: int, gates: Gates, now: float) -> list[Entry]:
-        waiting = {
-            tenant: sum(len(line) for kind, line in kinds.items() if gates.admits(kind))
-            for tenant, kinds in self._groups.items()
-        }
+        waiting = self._waiting(gates)
         chosen: list[Entry] = []
         while len(chosen) < most and any(waiting.values()):
             for tenant in tenants.turns(most - len(chosen), waiting, now):
@@ -178,14 +170,26 @@ class Lookahead:
                 chosen += got
                 # Where a gate has closed meanwhile, others get its turns.
                 waiting[tenant] = waiting[tenant] - 1 if got else 0
-        self._groups = {tenant: kinds for tenant, kinds in self._groups.items() if kinds}
         return chosen
+
+    def _waiting(self, gates: Gates) -> dict[str, int]:
+        """Jobs of each tenant that the gates admit."""
+        if all(gates.admits(kind) for kind in self.waiting_kinds):
+            return dict(self._by_tenant)
+        return {
+            tenant: sum(len(line) for kind, line in kinds.items() if gates.admits(kind))
+            for tenant, kinds in self._groups.items()
+        }
 
     def _take(self, line: deque[Entry]) -> Entry:
         entry = line.popleft()
         entry.is_out = True
         self._held -= 1
         self._bytes -= len(entry.payload)
+        _less(self.waiting_kinds, entry.kind)
+        _less(self._by_tenant, entry.tenant)
+        if entry.tenant not in self._by_tenant:
+            del self._groups[entry.tenant]
         return entry
 
     def result(self, chosen: Sequence[Entry], taken: Set[int], gone: Set[int], now: float) -> None:
@@ -281,8 +285,7 @@ class Lookahead:
 
     def _fill(self, entries: Iterable[Entry]) -> None:
         """Hold these alone, the oldest first."""
-        self._groups, self._line = {}, deque()
-        self._held = self._bytes = 0
+        self._clear()
         for entry in entries:
             self._append(entry)
 
@@ -293,6 +296,14 @@ class Lookahead:
         kinds.setdefault(entry.kind, deque()).append(entry)
         self._held += 1
         self._bytes += len(entry.payload)
+        self.waiting_kinds[entry.kind] = self.waiting_kinds.get(entry.kind, 0) + 1
+        self._by_tenant[entry.tenant] = self._by_tenant.get(entry.tenant, 0) + 1
+
+
+def _less(counts: dict[str, int], key: str) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
 
 
 def kind_of(payload: bytes) -> str:

@@ -20,14 +20,13 @@ K = TypeVar("K")
 class _Account:
     """Of one key: `used` is its slot-seconds by weight (virtual time) up to `since`."""
 
-    __slots__ = ("ended", "hungry", "running", "seconds", "since", "used", "weight")
+    __slots__ = ("ended", "running", "seconds", "since", "used", "weight")
 
-    def __init__(self, weight: float, used: float, since: float) -> None:
+    def __init__(self, weight: float, used: float) -> None:
         self.weight = weight
         self.used = used
-        self.since = since
+        self.since = 0.0
         self.running = 0
-        self.hungry = False
         # Fading sums, for the mean run time.
         self.seconds = 0.0
         self.ended = 0.0
@@ -63,6 +62,8 @@ class Shares(Generic[K]):
     def __init__(self, weights: Mapping[K, float] | None = None) -> None:
         self._weights = dict(weights or {})
         self._accounts: dict[K, _Account] = {}
+        self._busy: dict[K, _Account] = {}
+        self._hungry: dict[K, _Account] = {}
         self._floor = 0.0
 
     def __len__(self) -> int:
@@ -78,47 +79,43 @@ class Shares(Generic[K]):
         """`by` jobs of the key took a slot, or gave it back (negative), at `now` seconds of any
         monotonic clock.
         """
-        account = self._account(key, now)
+        account = self._account(key)
         account.advance(now)
         if by < 0:
             account.ended -= by
             account.fade()
         account.running = max(account.running + by, 0)
+        if account.running:
+            self._busy[key] = account
+        else:
+            self._busy.pop(key, None)
 
     def hungry(self, keys: Iterable[K], now: float) -> None:
         """Exactly these keys have jobs that wait and may run."""
-        wanting = set(keys)
-        for account in self._accounts.values():
+        for account in self._busy.values():
             account.advance(now)
-        self._floor = max(self._floor, self._least(wanting))
-        for key in wanting:
-            account = self._account(key, now)
-            if not account.hungry:
-                account.used = max(account.used, self._floor)
-                account.hungry = True
-        for key in [key for key in self._accounts if key not in wanting]:
-            account = self._accounts[key]
-            account.hungry = False
-            if not account.running and account.used <= self._floor:
-                del self._accounts[key]
-
-    def _least(self, wanting: set[K]) -> float:
-        """Virtual time of the least served of those that wanted before and still do. Where nobody
-        does, every debt is forgotten.
-        """
-        stayed = [
-            account.used
-            for key, account in self._accounts.items()
-            if key in wanting and account.hungry
-        ]
+        former, self._hungry = self._hungry, {key: self._account(key) for key in keys}
+        stayed = [account.used for key, account in self._hungry.items() if key in former]
         if stayed:
-            return min(stayed)
-        return max((account.used for account in self._accounts.values()), default=0.0)
+            self._floor = max(self._floor, min(stayed))
+        else:  # every debt is forgotten
+            self._floor = max([self._floor, *(one.used for one in self._accounts.values())])
+        for key in self._hungry.keys() - former.keys():
+            account = self._hungry[key]
+            account.used = max(account.used, self._floor)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Who neither has nor wants a slot, and owes nothing."""
+        for key in self._accounts.keys() - self._hungry.keys() - self._busy.keys():
+            if self._accounts[key].used <= self._floor:
+                del self._accounts[key]
 
     def ahead_s(self) -> float:
         """How far ahead each running job is counted, seconds."""
-        running = sum(account.running for account in self._accounts.values())
-        seconds = sum(account.running * account.mean_s() for account in self._accounts.values())
+        busy = self._busy.values()
+        running = sum(account.running for account in busy)
+        seconds = sum(account.running * account.mean_s() for account in busy)
         mean = seconds / running if running else 0.0
         return min(max(mean, MIN_AHEAD_S), MAX_AHEAD_S)
 
@@ -138,12 +135,12 @@ class Shares(Generic[K]):
             if limit > 0
         ]
         heapq.heapify(heap)
-        given = dict.fromkeys(most, 0)
+        given: dict[K, int] = {}
         served: list[K] = []
         while len(served) < want and heap:
             _, at, key = heap[0]
             served.append(key)
-            given[key] += 1
+            given[key] = given.get(key, 0) + 1
             if given[key] < most[key]:
                 heapq.heapreplace(heap, (self._rank(key, given[key], ahead), at, key))
             else:
@@ -161,9 +158,8 @@ class Shares(Generic[K]):
             return self._floor + more * ahead_s / self._weights.get(key, 1.0)
         return account.used + (account.running + more) * ahead_s / account.weight
 
-    def _account(self, key: K, now: float) -> _Account:
+    def _account(self, key: K) -> _Account:
         account = self._accounts.get(key)
         if account is None:
-            weight = self._weights.get(key, 1.0)
-            account = self._accounts[key] = _Account(weight, self._floor, now)
+            account = self._accounts[key] = _Account(self._weights.get(key, 1.0), self._floor)
         return account
