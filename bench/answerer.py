@@ -26,7 +26,7 @@ _HEADER = struct.Struct(">IBxxx")
 _SIZE = struct.Struct(">I")
 _JOB_BYTES = 16
 #: docs/protocol.md: type of the frame, bytes before its rows and of a row.
-_PLAIN, _PLAIN_AT, _PLAIN_BYTES = 17, 4, 34
+_PLAIN, _PLAIN_AT, _PLAIN_BYTES = 17, 4, 32
 _DONE, _DONE_ROW = 18, struct.Struct(">QI")
 _OUTCOME = struct.Struct(">QBBxxIQ")
 _READ_BYTES = 1_048_576

@@ -67,7 +67,7 @@ def orchestrate(socket)
 		"jid" => "b4a577edbccf1d805744efa9", "created_at" => 1_700_000_000_000, "enqueued_at" => 1_700_000_000_001)
 	at = ->(text) { payload.index(text) }
 	spans = [at.("NullJob"), at.("b4a577"), at.('"args":') + 7, at.(',"jid"') - at.('"args":') - 7]
-	row = ->(number) { [number, 0, 7, 24, payload.bytesize, *spans].pack("Q>nCCN5x2") }
+	row = ->(number) { [number, 0, 7, 24, payload.bytesize, *spans].pack("Q>nCCN5") }
 	read_frame(socket)
 	socket.write(frame(2, JSON.generate(protocol: 1, routes: [{capsule: "default", queue: "default"}])))
 	read_frame(socket)

@@ -72,7 +72,7 @@ cdef enum:
     LAST_REQUIRED_TYPE = 127  # a frame above it may be skipped
     JOB_BYTES = 16            # number, route, flags, length
     COUNT_BYTES = 4           # how many rows PLAIN has
-    PLAIN_BYTES = 34          # number, route, two short lengths, six of the payload
+    PLAIN_BYTES = 32          # number, route, two short lengths, six of the payload
     DONE_BYTES = 12           # number, elapsed
     OUTCOME_BYTES = 24        # number, status, counts, reserved, length, elapsed
     DETAIL_BYTES = 16         # score and three lengths
@@ -668,8 +668,6 @@ cdef bytes plain_frame(
         p = write_u32(p, span.jid_at)
         p = write_u32(p, span.args_at)
         p = write_u32(p, span.args_size)
-        p[0] = p[1] = 0
-        p += 2
         payloads = write_bytes(payloads, PyBytes_AS_STRING(job.payload), size)
     return frame
 

@@ -216,7 +216,7 @@ def test_plain_jobs_travel_beside_others_in_order(core: ModuleType) -> None:
 
 def test_plain_jobs_are_cut(core: ModuleType) -> None:
     jobs = [core.Job(n, 0, PLAIN_PAYLOAD, 0.0) for n in range(5)]
-    room = 4 + 2 * (34 + len(PLAIN_PAYLOAD))
+    room = 4 + 2 * (32 + len(PLAIN_PAYLOAD))
 
     frames = core.encode_batch(jobs, max_bytes=room)
 

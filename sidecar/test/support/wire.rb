@@ -45,7 +45,7 @@ module Wire
 			fields = JSON.parse(payload)
 			args = JSON.generate(fields["args"])
 			at = ->(key) { payload.byteindex("\"#{key}\":") + key.size + 3 }
-			[number, route, fields["class"].bytesize, fields["jid"].bytesize, payload.bytesize, at.("class") + 1, at.("jid") + 1, at.("args"), args.bytesize].pack("Q>nCCN5x2")
+			[number, route, fields["class"].bytesize, fields["jid"].bytesize, payload.bytesize, at.("class") + 1, at.("jid") + 1, at.("args"), args.bytesize].pack("Q>nCCN5")
 		end
 
 		[jobs.size].pack("N") + rows.join + jobs.values.map(&:b).join

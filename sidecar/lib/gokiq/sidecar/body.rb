@@ -50,8 +50,8 @@ module Gokiq
 				end
 			end
 
-			PLAIN_ROW = "Q>nCCNNNNNx2"
-			PLAIN_ROW_BYTES = 34
+			PLAIN_ROW = "Q>nCCNNNNN"
+			PLAIN_ROW_BYTES = 32
 			PLAIN_ROW_FIELDS = 9
 
 			# Walk over the jobs of a PLAIN.

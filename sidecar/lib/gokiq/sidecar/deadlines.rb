@@ -19,6 +19,11 @@ module Gokiq
 				@entries = {}
 			end
 
+			# @returns [Boolean] Whether every job is under a deadline.
+			def default?
+				!@default_s.nil?
+			end
+
 			# A job starts.
 			# @parameter job [Job]
 			# @parameter job_hash [Object] The parsed payload.

@@ -146,10 +146,13 @@ module Gokiq
 
 			def run(slot, job)
 				# What waits while others run may do so for long.
-				@running&.detach
+				@running.detach if @running
 				@running = job
 				slot.accept(job)
-				return run_bare(slot, job) if job.plain? && slot.bare?(job) && !@workload.threaded_class?(job.name)
+
+				if job.plain? && !@workload.threaded_class?(job.name) && !(ended_well = slot.run_plain(job)).nil?
+					return ended_well ? @workload.done(job, job.finished - job.started) : fail(slot, job)
+				end
 
 				job_hash = slot.prepare
 				return if @workload.divert(job)
@@ -168,10 +171,6 @@ module Gokiq
 			ensure
 				@running = nil if @running.equal?(job)
 				slot.release
-			end
-
-			def run_bare(slot, job)
-				slot.run_bare(job) ? @workload.done(job, job.finished - job.started) : fail(slot, job)
 			end
 
 			def fail(slot, job)
@@ -198,24 +197,21 @@ module Gokiq
 				@task = Async::Task.current
 			end
 
-			# @parameter job [PlainJob] That was accepted.
-			# @returns [Boolean] Whether {run_bare} may run it.
-			def bare?(job)
-				@processor.bare? && (@arguments = job.args)
-			end
-
 			# @parameter job_hash [Object] What {prepare} returned.
 			# @returns [Boolean] Whether {run_lean} may run it.
 			def lean?(job_hash)
 				@processor.lean? && LeanProcessor.fits?(job_hash)
 			end
 
-			# Run a job that says nothing but its name, jid and arguments.
-			# @returns [Boolean] Whether it ended well; else {failure} says how.
-			def run_bare(job)
+			# Run a plain job, parsing nothing but its arguments.
+			# @parameter job [PlainJob] That was accepted.
+			# @returns [Boolean | Nil] Whether it ended well, else {failure} says how; nil if it cannot be run like this.
+			def run_plain(job)
+				return unless (shape = @processor.shape(job.name)) && (arguments = job.args)
+
 				job.start
-				@state.deadlines.start(job, nil)
-				@processor.run_bare(job, @arguments, @task, @state.quiet?)
+				@state.deadlines.start(job, nil) if @state.deadlines.default?
+				@processor.run_plain(job, shape, arguments, @task, @state.quiet?)
 			end
 
 			# Run a prepared job without the layers that do nothing for it.

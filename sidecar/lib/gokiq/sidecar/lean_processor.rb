@@ -11,6 +11,10 @@ module Gokiq
 		# Left out, with what must hold for it: the job logger, while no line of it would be seen; closures around each layer;
 		# the work state, which {WorkState} answers from the jobs themselves; Sidekiq's metrics, which {Meter} keeps.
 		class LeanProcessor < JobProcessor
+			# What is decided once about the plain jobs of a class: the class, nil where a reloader may replace it, and their
+			# metrics.
+			Shape = Struct.new(:job_class, :tally)
+
 			# Fields that ask for a layer which is left out.
 			LAYERED = %w[profile log_level display_class].freeze
 
@@ -23,7 +27,7 @@ module Gokiq
 				@bare = @possible && !@meter.nil? && Stock.load_json?
 				@jid_first = Gem::Version.new(::Sidekiq::VERSION) >= Gem::Version.new("8")
 				@attributes = @jid_first ? config[:logged_job_attributes].map { |name| [name, name.to_sym] } : [["bid", :bid], ["tags", :tags]]
-				@classes = {}
+				@shapes = {}
 			end
 
 			# @returns [Boolean] Whether jobs need no job logger now.
@@ -31,9 +35,16 @@ module Gokiq
 				@possible && !@job_log.info?
 			end
 
-			# @returns [Boolean] Whether, besides, nobody asks for the parsed payload of a job that ends well.
-			def bare?
-				@bare && !@job_log.info?
+			# @parameter name [String] Of a class.
+			# @returns [Shape | Nil] How to run a plain job of it, of which only the arguments are parsed; nil where somebody asks
+			#   for more of the payload, or a line of the job logger would be seen.
+			def shape(name)
+				return if !@bare || @job_log.info?
+
+				@shapes[name] ||= Shape.new(@stock_reloader ? Object.const_get(name) : nil, @meter[name])
+			rescue StandardError
+				# The class cannot be found: the job is to fail by the rules.
+				nil
 			end
 
 			# @returns [Boolean] Whether a job asks for nothing that is left out here.
@@ -41,24 +52,25 @@ module Gokiq
 				Hash === job_hash && LAYERED.none? { |name| job_hash.key?(name) }
 			end
 
-			# Run a job of which only these fields are known, or needed. Nothing that it raises comes out of here.
-			# @parameter job [PlainJob]
+			# Run a plain job. Nothing that it raises comes out of here.
+			# @parameter job [PlainJob] That has been started.
+			# @parameter shape [Shape] Of its class.
 			# @parameter arguments [Array]
 			# @parameter task [Async::Task] Of the fiber.
 			# @parameter stopping [Boolean] What `stopping?` is to answer.
 			# @returns [Boolean] Whether it ended well; else {status} and its fellows say how.
-			def run_bare(job, arguments, task, stopping)
+			def run_plain(job, shape, arguments, task, stopping)
 				@done = stopping
-				name = job.name
 				jid = job.jid
-				Thread.current[:sidekiq_context] = @jid_first ? {jid: jid, class: name} : {class: name, jid: jid}
+				Thread.current[:sidekiq_context] = @jid_first ? {jid: jid, class: job.name} : {class: job.name, jid: jid}
 
-				if @stock_reloader
-					work_bare(job, @classes[name] ||= Object.const_get(name), jid, arguments, task)
+				if (job_class = shape.job_class)
+					work_plain(job, job_class, jid, arguments, task)
 				else
-					@reloader.call { work_bare(job, Object.const_get(name), jid, arguments, task) }
+					@reloader.call { work_plain(job, Object.const_get(job.name), jid, arguments, task) }
 				end
 
+				shape.tally.done(job.started, job.finish)
 				true
 			rescue Exception => error
 				conclude(error, job)
@@ -67,7 +79,7 @@ module Gokiq
 				Thread.current[:sidekiq_context] = nil
 			end
 
-			# Run a job whose parsed payload {LeanProcessor.fits?}. Else as {run_bare}.
+			# Run a job whose parsed payload {LeanProcessor.fits?}. Else as {run_plain}.
 			def run(job, task, stopping)
 				@done = stopping
 				job_hash = job.parsed
@@ -91,7 +103,7 @@ module Gokiq
 				context
 			end
 
-			def work_bare(job, job_class, jid, arguments, task)
+			def work_plain(job, job_class, jid, arguments, task)
 				instance = job_class.new
 				instance.jid = jid
 				instance._context = self
@@ -102,8 +114,6 @@ module Gokiq
 				rescue Exception => error
 					fail_inside(job, instance, error)
 				end
-
-				@meter[job.name].done(job.started, job.finish)
 			end
 
 			def work(job, job_hash, task)

@@ -26,6 +26,12 @@ module Gokiq
 
 				attr :processed, :failed, :time_ms, :quick, :slow
 
+				# Begin anew.
+				# @returns [Tally] What there was.
+				def take
+					dup.tap { initialize }
+				end
+
 				# A job ended well, or was interrupted.
 				# @parameter started [Integer] Microseconds of the monotonic clock.
 				# @parameter finished [Integer] The same.
@@ -85,15 +91,16 @@ module Gokiq
 			end
 
 			# @parameter name [String] Of the class, of Active Job the wrapped one.
-			# @returns [Tally] Only for the next count.
+			# @returns [Tally] Always the same.
 			def [](name)
 				@tallies[name] ||= Tally.new
 			end
 
 			# Give all tallies to the tracker.
 			def hand_over
-				tallies, @tallies = @tallies, {}
-				@tracker.instance_variable_get(:@lock).synchronize { tallies.each { |name, tally| add(name, tally) } }
+				@tracker.instance_variable_get(:@lock).synchronize do
+					@tallies.each { |name, tally| add(name, tally.take) if tally.processed.positive? }
+				end
 			end
 
 			private

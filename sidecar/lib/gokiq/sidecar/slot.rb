@@ -74,7 +74,7 @@ module Gokiq
 
 			# The job is over.
 			def release
-				@state.deadlines.finish(@job) if @job
+				@state.deadlines.finish(@job) if @job && @state.deadlines.any?
 				@job = nil
 			end
 
