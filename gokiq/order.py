@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
+from gokiq.errors import ConfigError
 from gokiq.shares import Shares
 
 #: One step of a claim: take up to so many jobs from the queue with this index.
@@ -140,6 +141,29 @@ class Reserve:
                 steps.append((route, unmet))
                 free -= unmet
         return steps, free
+
+
+def by_time(settings: Mapping[str, Any]) -> bool:
+    """Whether weights are to hold in time, by the `gokiq:` section of the app's Sidekiq
+    configuration. Raises ConfigError.
+    """
+    weights = settings.get("weights", "picks")
+    if weights not in ("picks", "time"):
+        raise ConfigError(f"gokiq: weights {weights!r:.80}: must be picks or time")
+    return bool(weights == "time")
+
+
+def reserved(settings: Mapping[str, Any]) -> dict[str, int]:
+    """Slots that are kept for each queue, by the same section. Raises ConfigError."""
+    given = settings.get("reserve") or {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"gokiq: reserve {given!r:.80}: must be a mapping, queue: slots")
+    for queue, slots in given.items():
+        if type(slots) is not int or slots < 0:
+            raise ConfigError(
+                f"gokiq: reserve.{queue} {slots!r:.80}: must be a whole number of at least 0"
+            )
+    return {str(queue): slots for queue, slots in given.items()}
 
 
 def capped(steps: Sequence[Step], caps: Mapping[int, int]) -> list[Step]:

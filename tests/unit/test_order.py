@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gokiq.order import Order, QueueOrder, Reserve, TimeOrder, emptied
+from gokiq.errors import ConfigError
+from gokiq.order import (
+    Order,
+    QueueOrder,
+    Reserve,
+    TimeOrder,
+    by_time,
+    emptied,
+    reserved,
+)
 
 
 def simulate(order: Order, lengths: dict[int, int], want: int) -> list[int]:
@@ -203,3 +212,27 @@ def test_slots_are_kept_for_a_queue_until_it_has_its_minimum() -> None:
     assert reserve.split(20, lambda route: {1: 4, 2: 9}[route]) == ([(1, 1)], 19)
     assert reserve.split(6, lambda route: 0) == ([(1, 5), (2, 1)], 0)
     assert reserve.split(0, lambda route: 0) == ([], 0)
+
+
+def test_settings_say_whether_weights_hold_in_time_and_what_is_reserved() -> None:
+    assert not by_time({})
+    assert not by_time({"weights": "picks"})
+    assert by_time({"weights": "time"})
+    assert reserved({}) == {}
+    assert reserved({"reserve": {"critical": 5}}) == {"critical": 5}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"weights": "fair"}, "weights 'fair': must be picks or time"),
+        ({"reserve": 5}, "reserve 5: must be a mapping"),
+        ({"reserve": {"critical": "5"}}, "reserve.critical '5': must be a whole number"),
+        ({"reserve": {"critical": -1}}, "reserve.critical -1: must be a whole number"),
+        ({"reserve": {"critical": True}}, "reserve.critical True: must be a whole number"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        by_time(settings)
+        reserved(settings)
