@@ -3,6 +3,7 @@
 import heapq
 import random
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -223,16 +224,21 @@ def test_settings_say_whether_weights_hold_in_time_and_what_is_reserved() -> Non
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("parse", "settings", "said"),
     [
-        ({"weights": "fair"}, "weights 'fair': must be picks or time"),
-        ({"reserve": 5}, "reserve 5: must be a mapping"),
-        ({"reserve": {"critical": "5"}}, "reserve.critical '5': must be a whole number"),
-        ({"reserve": {"critical": -1}}, "reserve.critical -1: must be a whole number"),
-        ({"reserve": {"critical": True}}, "reserve.critical True: must be a whole number"),
+        (by_time, {"weights": "fair"}, "weights 'fair': must be picks or time"),
+        (reserved, {"reserve": 5}, "reserve 5: must be a mapping"),
+        (reserved, {"reserve": {"critical": "5"}}, "reserve.critical '5': must be a whole number"),
+        (reserved, {"reserve": {"critical": -1}}, "reserve.critical -1: must be a whole number"),
+        (
+            reserved,
+            {"reserve": {"critical": True}},
+            "reserve.critical True: must be a whole number",
+        ),
     ],
 )
-def test_a_wrong_setting_is_named(settings: dict[str, object], said: str) -> None:
+def test_a_wrong_setting_is_named(
+    parse: Callable[[dict[str, object]], object], settings: dict[str, object], said: str
+) -> None:
     with pytest.raises(ConfigError, match=said):
-        by_time(settings)
-        reserved(settings)
+        parse(settings)
