@@ -13,9 +13,9 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from bench.growth_axes import AXES
-from bench.growth_report import Window, describe, summarise, tables, with_tables
-from bench.growth_rig import measure
+from bench.growth_axes import AXES, PUSHES
+from bench.growth_report import Window, describe, summarise, tables, with_all
+from bench.growth_rig import measure, measure_push
 from bench.machine import describe_machine
 from devtools.failure import DevError, short_path
 from devtools.programs import ROOT
@@ -62,6 +62,7 @@ def run(
         "command": f"python -m bench.growth {' '.join(axes)}".strip(),
         "rounds": rounds,
         "axes": {axis.name: describe(axis, seen[axis.name]) for axis in chosen},
+        "pushes": [] if axes else [{"x": x, **measure_push(x, count)} for x, count in PUSHES],
         "machine": machine,
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -92,12 +93,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             report = json.loads(path.read_text(encoding="utf-8"))
         else:
             report = run(options.axes, options.out, rounds=options.rounds)
-        text = tables(report)
         if options.page:
-            PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
+            PAGE.write_text(with_all(PAGE.read_text(encoding="utf-8"), report), encoding="utf-8")
         else:
-            print(f"\n{text}\n\nAll figures and pictures: {short_path(options.out)}/growth*")
-    except (DevError, OSError, RedisError) as error:
+            print(
+                f"\n{tables(report)}\n\nAll figures and pictures: {short_path(options.out)}/growth*"
+            )
+    except (DevError, OSError, RedisError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     return 0

@@ -109,8 +109,15 @@ _ALL = (
         title="queues with weights, jobs in all of them",
         held="no-op jobs, 500 slots, no Ruby",
         points=[(n, replace(_NULL, queues=n)) for n in (1, 10, 50, 200)],
-        why="Each job's queue is drawn by weight, as Sidekiq draws it, so that a call for 500 jobs"
-        " visits nearly every one of 200 queues for two or three jobs.",
+        why="A call for 500 jobs draws up to 50 queues by weight and asks each of them; three"
+        " commands and one more when its jobs have ended are shared by 10 jobs instead of 500. And"
+        " all 200 follow in the call, for what the drawn ones might not have.",
+    ),
+    Axis(
+        name="queues-waiting",
+        title="queues with weights, 2,500 jobs a second",
+        held="jobs that sleep 0.4 s, 1,000 in flight, 1 worker",
+        points=[(n, replace(_sleeping(1_000, 400, 7_500), queues=n)) for n in (1, 50, 200)],
     ),
     Axis(
         name="orchestrators",
@@ -128,6 +135,9 @@ _ALL = (
         points=[(n, replace(_NOOP, workers=n)) for n in (1, 2, 4, 8)],
     ),
 )
+
+#: Jobs in one push of the client, at each of which pushing is measured, and jobs pushed.
+PUSHES = ((1, 5_000), (10, 20_000), (100, 50_000), (1_000, 50_000))
 
 #: Every axis by its name.
 AXES = {axis.name: axis for axis in _ALL}

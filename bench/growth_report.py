@@ -13,8 +13,15 @@ from bench.growth_axes import Axis
 FLAT = 1.2
 #: Who uses CPU, in the order of the pictures.
 GROUPS = ("ruby", "python", "redis")
-#: Between these lines of a page stand the tables.
-BEGIN, END = "<!-- growth: begin -->", "<!-- growth: end -->"
+# Jobs of which the table of capacity is made: name, axis, point. A push of _BULK jobs brings them.
+_KINDS = (
+    ("no-op", "backlog", 100_000),
+    ("no-op, 1 KB", "payload", 1_000),
+    ("no-op, 10 KB", "payload", 10_000),
+    ("0.1 s, 1,000 at once", "in-flight", 1_000),
+    ("0.1 s, 10,000 at once", "in-flight", 10_000),
+)
+_BULK = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +89,11 @@ def verdict(curve: Mapping[str, Any]) -> str:
 
 
 def tables(report: Mapping[str, Any]) -> str:
-    """The curves and all their points, in Markdown."""
+    """The curves, all their points, what pushes cost and what follows for capacity, in Markdown."""
     curves = report["axes"].values()
     lines = [
         "| what grows | from … to | dearest ÷ cheapest | verdict |",
-        "|---|---|---|---|",
+        "|---|---|--:|---|",
     ]
     for curve in curves:
         ends = f"{curve['points'][0]['x']:,} … {curve['points'][-1]['x']:,}"
@@ -94,13 +101,61 @@ def tables(report: Mapping[str, Any]) -> str:
     for curve in curves:
         lines += [
             "",
-            f"{curve['title'].capitalize()} ({curve['held']}):",
+            f"{curve['title'][0].upper()}{curve['title'][1:]} ({curve['held']}):",
             "",
             "| | Ruby | Python | Redis | whole µs a job | jobs/s | jobs a call | commands a job |",
             "|--:|--:|--:|--:|--:|--:|--:|--:|",
             *(_row(point) for point in curve["points"]),
         ]
     return "\n".join(lines)
+
+
+def capacity(report: Mapping[str, Any]) -> str:
+    """What one core carries, and how many cores a million jobs a second take, in Markdown. Raises
+    ValueError when the report is one of some curves only.
+    """
+    if not report["pushes"]:
+        raise ValueError("growth.json is of some axes only; run python -m bench.growth without any")
+    kinds = [(name, _point(report, axis, x)["cpu_us_per_job"]) for name, axis, x in _KINDS]
+    push_us = next(push["redis"] for push in report["pushes"] if push["x"] == _BULK)
+    costs: list[tuple[str, str, list[float]]] = [
+        ("a worker (Ruby)", "worker cores", [cpu["ruby"] for _, cpu in kinds]),
+        ("an orchestrator (Python)", "orchestrator cores", [cpu["python"] for _, cpu in kinds]),
+        (
+            f"a Redis, pushes of {_BULK} jobs included",
+            "Redis cores",
+            [cpu["redis"] + push_us for _, cpu in kinds],
+        ),
+    ]
+    head = "".join(f" {name} |" for name, _ in kinds)
+    rule = "|---|" + "--:|" * len(kinds)
+    lines = [f"| jobs/s that one core carries as |{head}", rule]
+    for title, _, each in costs:
+        lines.append(f"| {title} |" + "".join(f" {_rounded(1e6 / us)} |" for us in each))
+    lines += ["", f"| for a million jobs a second |{head}", rule]
+    for _, title, each in costs:
+        lines.append(f"| {title} |" + "".join(f" {us:,.1f} |" for us in each))
+    return "\n".join(lines)
+
+
+def push_table(report: Mapping[str, Any]) -> str:
+    """What pushing costs, in Markdown."""
+    lines = ["| jobs in one push | client, µs a job | Redis, µs a job |", "|--:|--:|--:|"]
+    lines += [
+        f"| {push['x']:,} | {push['ruby']:,.1f} | {push['redis']:,.1f} |"
+        for push in report["pushes"]
+    ]
+    return "\n".join(lines)
+
+
+def _point(report: Mapping[str, Any], axis: str, x: int) -> Mapping[str, Any]:
+    points: Sequence[Mapping[str, Any]] = report["axes"][axis]["points"]
+    return next(point for point in points if point["x"] == x)
+
+
+def _rounded(number: float) -> str:
+    """Two digits that count, for a figure that is a guide."""
+    return f"{float(f'{number:.2g}'):,.0f}"
 
 
 def _row(point: Mapping[str, Any]) -> str:
@@ -116,10 +171,30 @@ def _row(point: Mapping[str, Any]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def with_tables(page: str, text: str) -> str:
-    """The page with `text` between its two marks. Raises ValueError when they are not there."""
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the page has no {BEGIN} … {END}")
+def with_part(page: str, name: str, text: str) -> str:
+    """The page with `text` between the marks of this name. Raises ValueError when it has none."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    head, has_begin, rest = page.partition(begin)
+    _, has_end, tail = rest.partition(end)
+    if not (has_begin and has_end):
+        raise ValueError(f"the page lacks the marks {begin} and {end}")
     return f"{head}{begin}\n{text}\n{end}{tail}"
+
+
+def with_all(page: str, report: Mapping[str, Any]) -> str:
+    """The page with all that it shows of a report."""
+    machine = report["machine"]
+    made = (
+        f"Measured {report['date'][:10]} by `{report['command']}`: {machine['cores']} cores of"
+        f" {machine['cpu']}, Ruby {machine['ruby']} (YJIT {machine['yjit']}), Python"
+        f" {machine['python']}, Redis {machine['redis']}, Sidekiq {machine['sidekiq']}."
+    )
+    parts = {
+        "made": made,
+        "capacity": capacity(report),
+        "pushes": push_table(report),
+        "growth": tables(report),
+    }
+    for name, text in parts.items():
+        page = with_part(page, name, text)
+    return page

@@ -17,8 +17,10 @@ from bench.growth_report import Window
 from bench.null_fleet import queue_names
 from devtools.child import Child
 from devtools.gokiq import GokiqFast, Server
+from devtools.programs import ROOT
 from devtools.redis_jobs import count_claims
 from devtools.redis_server import RedisServer
+from devtools.ruby import ruby_script
 
 #: A point fails when no job ends for so long, in seconds.
 STALL_S = 40.0
@@ -66,6 +68,24 @@ def measure(setup: Setup, folder: Path) -> list[Window]:
                 jobs.drop()
                 rig.await_idle(jobs)
             return windows
+
+
+def measure_push(size: int, count: int) -> dict[str, float]:
+    """CPU in µs per job of pushing `count` jobs, `size` in a call, by one client: of the client and
+    of Redis. Raises DevError.
+    """
+    script = ROOT / "bench" / "ruby" / "push_cost.rb"
+    with RedisServer() as server:
+        log = server.folder / "push.log"
+        env = {"REDIS_URL": server.url}
+        before = _cpu_s(server.pid)
+        with ruby_script(script, str(count), str(size), log=log, env=env) as pusher:
+            if pusher.wait(STALL_S) != 0:
+                raise pusher.failure("failed to push the jobs")
+        redis_s = _cpu_s(server.pid) - before
+        # The client's log may say something before.
+        ruby_s = float(pusher.tail(1)[0])
+    return {"ruby": ruby_s * 1e6 / count, "redis": redis_s * 1e6 / count}
 
 
 class _Jobs:

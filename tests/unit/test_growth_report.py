@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from bench.growth_axes import AXES, Axis, Setup
-from bench.growth_report import BEGIN, END, Window, describe, summarise, tables, with_tables
+from bench.growth_report import Window, capacity, describe, summarise, tables, with_part
 
 pytestmark = pytest.mark.unit
 
@@ -76,16 +76,37 @@ def test_table_says_so_when_nobody_knows_why_a_curve_is_not_flat() -> None:
     assert "| not flat, and no reason is known |" in text
 
 
-def test_tables_replace_what_stood_between_the_marks() -> None:
-    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+def test_part_replaces_what_stood_between_its_marks() -> None:
+    page = "before\n<!-- a: begin -->\nold\n<!-- a: end -->\nafter\n"
 
-    assert with_tables(page, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    assert with_part(page, "a", "new") == page.replace("old", "new")
 
 
-@pytest.mark.parametrize("page", ["", BEGIN, END], ids=["none", "no end", "no begin"])
-def test_page_without_marks_is_refused(page: str) -> None:
-    with pytest.raises(ValueError, match="the page has no"):
-        with_tables(page, "new")
+@pytest.mark.parametrize("page", ["", "<!-- a: begin -->", "<!-- a: end -->"])
+def test_page_without_both_marks_is_refused(page: str) -> None:
+    with pytest.raises(ValueError, match="the page lacks the marks"):
+        with_part(page, "a", "new")
+
+
+def test_capacity_is_a_core_divided_by_what_a_job_costs_there() -> None:
+    cpu = {"ruby": 10.0, "python": 0.5, "redis": 1.5}
+    points = [{"x": 10**place, "cpu_us_per_job": cpu} for place in range(2, 6)]
+    report = {
+        "axes": {name: {"points": points} for name in ("backlog", "payload", "in-flight")},
+        "pushes": [{"x": 100, "ruby": 6.0, "redis": 1.0}],
+    }
+
+    lines = capacity(report).splitlines()
+
+    assert lines[2] == "| a worker (Ruby) |" + 5 * " 100,000 |"
+    assert lines[3] == "| an orchestrator (Python) |" + 5 * " 2,000,000 |"
+    assert lines[4] == "| a Redis, pushes of 100 jobs included |" + 5 * " 400,000 |"
+    assert lines[-1] == "| Redis cores |" + 5 * " 2.5 |"
+
+
+def test_capacity_is_not_made_of_some_curves_only() -> None:
+    with pytest.raises(ValueError, match="some axes only"):
+        capacity({"axes": {}, "pushes": []})
 
 
 @pytest.mark.parametrize("name", AXES)
