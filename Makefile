@@ -5,7 +5,7 @@ SEED ?= 1
 MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test compat chaos soak fuzz sanitize lint bench bench-micro wheel clean help
+.PHONY: setup demo test compat chaos soak fuzz sanitize lint bench bench-micro bench-gate wheel clean help
 
 setup: ## Make Ruby, Redis and the virtual environment under .dev/
 	@script/setup
@@ -45,6 +45,11 @@ bench: setup ## Compare gokiq with Sidekiq on this machine, with jobs that do no
 # More precise: make bench-micro OPTIONS=--rigorous
 bench-micro: setup ## Time the compiled functions beside their twins in Python, json and hiredis
 	@.dev/venv/bin/python -m bench.micro $(OPTIONS)
+
+# Only the compiled functions, in seconds: make bench-gate OPTIONS=--no-sidekiq
+bench-gate: ## Fail when gokiq is slower than bench/gate.json by more than 15 %
+	@script/setup --valgrind
+	@.dev/venv/bin/python -m bench.gate $(OPTIONS)
 
 wheel: setup ## Build the source archive and the wheel into dist/
 	@.dev/venv/bin/python -m build

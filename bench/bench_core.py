@@ -62,7 +62,8 @@ def _calls(core: ModuleType) -> dict[str, Call]:
     failed = [core.Outcome(n, **FAILED) for n in range(JOBS)]
     mixed = core.encode_results([*well[: JOBS - 5], *failed[-5:]])
     stream = core.encode_frame(core.RESULTS, core.encode_results(well[:4])) * JOBS
-    calls = {
+    done = b"".join(struct.pack(">QI", n, 1500) for n in range(JOBS))
+    return {
         "pack_command, 1005 arguments": (core.pack_command, LONG_COMMAND),
         "pack_command, 9 arguments": (core.pack_command, SHORT_COMMAND),
         "pack_commands, 100 of 4": (core.pack_commands, PIPELINE),
@@ -81,18 +82,14 @@ def _calls(core: ModuleType) -> dict[str, Call]:
         "open_jobs, 100": (_open, core, small),
         "end_jobs, 100 well": (_end, core.end_jobs, core.encode_results(well), out),
         "end_jobs, 95 well, 5 failed": (_end, core.end_jobs, mixed, out),
+        "end_done, 100": (_end, core.end_done, done, out),
+        "decode_plain, 100 no-ops": (core.decode_plain, core.encode_batch(small)[0][8:]),
         "FrameReader, 100 frames in one piece": (_feed, core, stream, len(stream)),
         "FrameReader, 100 frames in 1000-byte pieces": (_feed, core, stream, 1000),
         "Job": (core.Job, 4711, 3, NOOP, 1234.5),
         "Outcome": (core.Outcome, 4711, core.OK, 1, 1500),
         "backoff_s": (core.backoff_s, 3, 0.5),
     }
-    if hasattr(core, "end_done"):
-        done = b"".join(struct.pack(">QI", n, 1500) for n in range(JOBS))
-        plain = core.encode_batch(small)[0][8:]
-        calls["end_done, 100"] = (_end, core.end_done, done, out)
-        calls["decode_plain, 100 no-ops"] = (core.decode_plain, plain)
-    return calls
 
 
 def _hiredis(command: list[Any]) -> dict[str, Call]:
