@@ -21,8 +21,8 @@ from bench.machine import describe_machine
 from bench.program import add_out, positive, run_program, write_record
 from bench.spike_figures import Trace, Verdict, by_drain, keeps_foreground
 from bench.spike_plot import draw
-from bench.spike_stand import AdaptiveSystem, Load, Stand, settings
-from bench.systems import GokiqSystem, SidekiqSystem, System
+from bench.spike_stand import AdaptiveSystem, Load, Stand, StaticSystem, settings
+from bench.systems import SidekiqSystem, System
 from devtools.failure import DevError, short_path
 from devtools.postgres import bring_postgres
 
@@ -31,6 +31,11 @@ METHOD = (
     "From the instant all jobs are in the queue of a warm system to the end of the last one, the"
     " retries of failed ones included. Foreground: open loop, from when a request was due on; one"
     " that failed counts as 10 s. Errors: attempts of jobs and requests that failed."
+)
+#: The table's columns, below it.
+LEGEND = (
+    "times: the p99 of the foreground by its unloaded one. web: requests that failed. links: most"
+    " connections to the database."
 )
 #: Slots of the gokiq whose limit adapts: as many as Sidekiq's most threads.
 SLOTS = 200
@@ -148,13 +153,13 @@ class _Bench:
 
     def _sweep(self) -> list[Trace]:
         jobs = max(1, self._plan.jobs // SWEEP_PART)
-        return [self._run("sweep", GokiqSystem(1, limit), jobs) for limit in self._plan.limits]
+        return [self._run("sweep", StaticSystem(limit), jobs) for limit in self._plan.limits]
 
     def _static(self, sweep: Sequence[Trace]) -> Trace:
         """The best static limit in full; a short run may have flattered it."""
         runs = []
         for trial in by_drain(sweep, self._unloaded_p99)[:TRIES]:
-            runs.append(self._run("static", GokiqSystem(1, trial.setting)))
+            runs.append(self._run("static", StaticSystem(trial.setting)))
             if keeps_foreground(runs[-1], self._unloaded_p99):
                 break
         return by_drain(runs, self._unloaded_p99)[0]
@@ -168,10 +173,10 @@ class _Bench:
     def _say(self, what: str, trace: Trace) -> None:
         label = "" if what == trace.label else trace.label
         p99 = trace.foreground_p99
-        text = f"  {what:<9} {label:<26}"
+        text = f"  {what:<9} {label:<21}"
         if trace.jobs:
             text += f" {trace.drained:>6.1f} s, {(trace.jobs - trace.left) / trace.drained:>5.0f}/s"
-        text += f"  p99 {p99 * 1000:>7.1f} ms  {p99 / self._unloaded_p99:.2f} times unloaded"
+        text += f"  p99 {p99 * 1000:>7.1f} ms  {p99 / self._unloaded_p99:>6.2f} times"
         self._console.print(text)
 
 
@@ -184,7 +189,7 @@ def _print(
         collapse_padding=True,
     )
     table.add_column("system", no_wrap=True)
-    for title in ("drained", "left", "p99 ms", "times", "job errors", "web errors", "connections"):
+    for title in ("drained", "left", "p99 ms", "times", "job errors", "web", "links"):
         table.add_column(title, justify="right", no_wrap=True)
     for trace in traces.values():
         table.add_row(*_cells(trace, unloaded_p99))
@@ -195,7 +200,7 @@ def _print(
         f"\nAdaptive: p99 {verdict.foreground_times:.2f} times the unloaded one (allowed: 2),"
         f" drained in {verdict.drain_times:.2f} times the best static limit's time (1.15): {met}."
     )
-    console.print(METHOD, style="dim")
+    console.print(f"{METHOD}\n{LEGEND}", style="dim")
 
 
 def _cells(trace: Trace, unloaded_p99: float) -> list[str]:

@@ -16,13 +16,8 @@ BIN_S = 1.0
 #: What is shown of the time before and after the jobs, in seconds.
 MARGIN_S = 1.5
 
-_FOREGROUND, _JOBS, _LIMIT, _WAITING, _RETRIES = (
-    "#c0392b",
-    "#2471a3",
-    "#7f8c8d",
-    "#6c3483",
-    "#d68910",
-)
+_FOREGROUND, _JOBS, _LIMIT = "#c0392b", "#2471a3", "#7f8c8d"
+_WAITING, _RETRIES = "#6c3483", "#d68910"
 
 
 def slowest_by_bin(requests: Sequence[Request], width_s: float) -> list[tuple[float, float]]:

@@ -40,6 +40,8 @@ RATE, WEB_CONNECTIONS = 50, 20
 WARMUP_JOBS = 50
 #: Requests go on for so long before and after the jobs, in seconds.
 CALM_S = 2.0
+#: How much slower jobs may become under the adaptive limit: less than the requests may.
+TOLERANCE = 1.5
 #: How often the backlog is looked at, in seconds.
 LOOK_S = 0.05
 #: Time that the web application may take to connect, and to end its requests, in seconds.
@@ -54,6 +56,18 @@ class Load:
 
     jobs: int
     patience_s: float
+
+
+class StaticSystem(GokiqSystem):
+    """`gokiq-fast` with as many slots as its limit."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(1, limit)
+
+    @property
+    def label(self) -> str:
+        """As in "gokiq, limit 8"."""
+        return f"gokiq, limit {self.in_flight}"
 
 
 class AdaptiveSystem(GokiqSystem):
@@ -73,7 +87,8 @@ class AdaptiveSystem(GokiqSystem):
     ) -> Server:
         """With a configuration file of its own."""
         self._config.parent.mkdir(parents=True, exist_ok=True)
-        adaptive = {"queues": {"default": {"min": 2, "max": self.in_flight}}}
+        limit = {"min": 2, "max": self.in_flight, "tolerance": TOLERANCE}
+        adaptive = {"queues": {"default": limit}}
         # JSON is YAML.
         text = json.dumps({"gokiq": {"adaptive": adaptive}})
         self._config.write_text(text + "\n", encoding="utf-8")
@@ -250,4 +265,5 @@ def settings() -> dict[str, Any]:
         "foreground_requests_per_s": RATE,
         "foreground_connections": WEB_CONNECTIONS,
         "warmup_jobs": WARMUP_JOBS,
+        "tolerance": TOLERANCE,
     }
