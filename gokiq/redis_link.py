@@ -1,5 +1,5 @@
-"""One Redis connection that answers requests in order; redis-py connects and hiredis parses, errors
-are translated here.
+"""One Redis connection that answers requests in order; redis-py connects, redis_stream.py talks,
+errors are translated here.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from redis.asyncio.sentinel import Sentinel
 from gokiq.app import RedisAddress
 from gokiq.core import Job, pack_command
 from gokiq.errors import ConfigError, ConnectionLost, ReplyError
+from gokiq.redis_stream import RedisStream
 
 #: Longest wait for one reply, seconds. A reply that is later counts as lost; reconciliation finds
 #: what it did.
@@ -48,6 +49,7 @@ class RedisLink:
         self._pool = _pool(address, name)
         self._where = str(address)
         self._connection: AbstractConnection | None = None
+        self._stream: RedisStream | None = None
         self._lock = asyncio.Lock()
 
     async def call(self, *args: Arg) -> Any:
@@ -67,9 +69,8 @@ class RedisLink:
                 # Not redis-py's socket_timeout: on Python 3.11 its wait_for may swallow a
                 # cancellation.
                 async with asyncio.timeout(REPLY_TIMEOUT_S):
-                    connection = await self._open()
-                    await connection.send_packed_command([packed], check_health=False)
-                    return await _read(connection, replies)
+                    stream = self._stream or await self._open()
+                    return await stream.ask(packed, replies)
             except (rex.RedisError, OSError) as error:
                 raise await self._translated(error) from error
             except asyncio.CancelledError:
@@ -77,14 +78,12 @@ class RedisLink:
                 raise
 
     async def next_push(self, timeout_s: float) -> None:
-        """Wait up to `timeout_s` seconds for one push message (client tracking); the caller owns
-        the link alone.
+        """Wait up to `timeout_s` seconds for push messages (client tracking); those that came since
+        the last wait count.
         """
         try:
-            connection = await self._open()
-            await connection.read_response(
-                timeout=timeout_s, push_request=True, disconnect_on_error=False
-            )
+            stream = self._stream or await self._open()
+            await stream.next_push(timeout_s)
         except (rex.RedisError, OSError) as error:
             raise await self._translated(error) from error
 
@@ -107,17 +106,21 @@ class RedisLink:
 
     async def close(self) -> None:
         """Close the connection; the next call opens a new one."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._stream = self._connection, None, None
         if connection is not None:
             await connection.disconnect(nowait=True)
 
-    async def _open(self) -> AbstractConnection:
-        if self._connection is None:
-            connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-            await connection.connect()  # type: ignore[no-untyped-call]
-            self._connection = connection
-            self._opened += 1
-        return self._connection
+    async def _open(self) -> RedisStream:
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        await connection.connect()  # type: ignore[no-untyped-call]
+        assert connection._writer is not None
+        transport = connection._writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        self._stream = RedisStream(transport, connection._parser.parse_error)
+        # It is kept, for it closes the transport when it is forgotten.
+        self._connection = connection
+        self._opened += 1
+        return self._stream
 
     async def _translated(self, error: Exception) -> Exception:
         text = str(error)
@@ -136,19 +139,6 @@ def _is_passing(error: Exception, text: str) -> bool:
     if isinstance(error, rex.ReadOnlyError | rex.BusyLoadingError | rex.MasterDownError):
         return True
     return text.startswith(_PASSING)
-
-
-async def _read(connection: AbstractConnection, replies: int) -> list[Any]:
-    answers: list[Any] = []
-    refusal: rex.ResponseError | None = None
-    for _ in range(replies):
-        try:
-            answers.append(await connection.read_response())
-        except rex.ResponseError as error:
-            refusal = refusal or error
-    if refusal is not None:
-        raise refusal
-    return answers
 
 
 def _pool(address: RedisAddress, name: str) -> ConnectionPool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -48,7 +49,7 @@ class Scene:
         self.seen: list[bytes] = []
         self._worker: NullWorker | None = None
         self._open: list[int] = []
-        self._is_working = True
+        self._hold_from = math.inf
         self._ended = 0
 
     @property
@@ -60,7 +61,7 @@ class Scene:
         self._worker = worker
         self.seen += [payload for *_, payload in entries]
         numbers = [number for number, *_ in entries]
-        if self._is_working:
+        if len(self.seen) <= self._hold_from:
             return self._outcomes(numbers)
         self._open += numbers
         return []
@@ -76,19 +77,18 @@ class Scene:
 
     def hold(self) -> None:
         """Jobs that come from now on do not end."""
-        self._is_working = False
+        self._hold_from = 0
 
     def end_all(self) -> None:
         """End what is open, and what comes from now on."""
         assert self._worker is not None
-        self._is_working = True
+        self._hold_from = math.inf
         numbers, self._open = self._open, []
         self._worker.report(self._outcomes(numbers))
 
     async def middle(self) -> None:
         """Wait until all slots are busy with jobs that do not end, in the middle of the load."""
-        await self.until(lambda: len(self.seen) > JOBS // 4)
-        self.hold()
+        self._hold_from = min(self._hold_from, JOBS // 4)
         await self.until(lambda: len(self._open) == SLOTS)
 
     async def all_wait(self) -> None:
