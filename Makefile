@@ -5,7 +5,7 @@ SEED ?= 1
 MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test compat chaos soak fuzz sanitize lint bench bench-micro bench-gate wheel clean help
+.PHONY: setup demo test compat chaos soak fuzz sanitize lint bench bench-micro bench-gate bench-spike wheel clean help
 
 setup: ## Make Ruby, Redis and the virtual environment under .dev/
 	@script/setup
@@ -50,6 +50,10 @@ bench-micro: setup ## Time the compiled functions beside their twins in Python, 
 bench-gate: ## Fail when gokiq is slower than bench/gate.json by more than 15 %
 	@script/setup --valgrind
 	@.dev/venv/bin/python -m bench.gate $(OPTIONS)
+
+# Shorter: make bench-spike OPTIONS='--jobs 4000 --patience 30'
+bench-spike: setup ## Empty a backlog into a PostgreSQL that a web application uses too, in 10 minutes
+	@.dev/venv/bin/python -m bench.spike $(OPTIONS)
 
 wheel: setup ## Build the source archive and the wheel into dist/
 	@.dev/venv/bin/python -m build
