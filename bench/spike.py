@@ -121,7 +121,7 @@ def draw_again(folder: Path, path: Path) -> None:
             "no run of the spike is there to be drawn", advice="Run python -m bench.spike first"
         ) from error
     traces = [Trace.from_json(value) for value in saved["systems"].values()]
-    draw(traces, saved["unloaded_p99"], path, dpi=72)
+    draw(traces, saved["unloaded_p99"], path, is_small=True)
     print(short_path(path))
 
 

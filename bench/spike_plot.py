@@ -16,6 +16,9 @@ BIN_S = 1.0
 #: What is shown of the time before and after the jobs, in seconds.
 MARGIN_S = 1.5
 
+#: Colours of a small picture.
+COLOURS = 32
+
 _FOREGROUND, _JOBS, _LIMIT = "#c0392b", "#2471a3", "#7f8c8d"
 _WAITING, _RETRIES = "#6c3483", "#d68910"
 
@@ -43,13 +46,16 @@ def headline(trace: Trace) -> str:
     return f"{trace.label}\n{drained}\np99 {p99}, {errors:,} error{plural}"
 
 
-def draw(traces: Sequence[Trace], unloaded_p99: float, path: Path, *, dpi: int = 110) -> None:
-    """Write the picture as PNG."""
+def draw(
+    traces: Sequence[Trace], unloaded_p99: float, path: Path, *, is_small: bool = False
+) -> None:
+    """Write the picture as PNG; a small one, for the documentation, has fewer colours too."""
     # Not at the top: it takes a second, and the figures do not need it.
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
+    from PIL import Image
 
     figure, rows = pyplot.subplots(
         3, len(traces), figsize=(3 * len(traces), 7), sharex="col", sharey="row", squeeze=False
@@ -72,8 +78,12 @@ def draw(traces: Sequence[Trace], unloaded_p99: float, path: Path, *, dpi: int =
     rows[2][0].set_ylabel("jobs waiting", fontsize=8)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi)
+    figure.savefig(path, dpi=80 if is_small else 110)
     pyplot.close(figure)
+    if is_small:
+        with Image.open(path) as picture:
+            few = picture.convert("RGB").quantize(COLOURS)
+        few.save(path, optimize=True)
 
 
 def _draw_latency(axes: Axes, trace: Trace, unloaded_p99: float) -> None:

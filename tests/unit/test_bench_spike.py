@@ -144,8 +144,10 @@ def test_a_headline_says_when_jobs_were_left() -> None:
 
 def test_a_picture_is_drawn_of_any_number_of_systems(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    path = tmp_path / "pictures" / "spike.png"
+    path, small = tmp_path / "pictures" / "spike.png", tmp_path / "small.png"
 
-    draw([make_trace(), make_trace(left=3)], UNLOADED_P99, path, dpi=40)
+    draw([make_trace()], UNLOADED_P99, path)
+    draw([make_trace(), make_trace(left=3)], UNLOADED_P99, small, is_small=True)
 
     assert path.read_bytes().startswith(b"\x89PNG")
+    assert small.stat().st_size < 60_000
