@@ -4,6 +4,7 @@ require "async"
 require "async/condition"
 
 require_relative "database"
+require_relative "job_log"
 require_relative "lean_processor"
 require_relative "slot"
 
@@ -37,6 +38,7 @@ module Gokiq
 			def start(parent: Async::Task.current)
 				@scheduler = Fiber.scheduler
 				parent.async(transient: true, annotation: "gokiq fiber lane") { |task| spawn_on_demand(task) }
+				parent.async(transient: true, annotation: "gokiq job log") { flush_log }
 				return unless @database
 
 				@holding = Async::Condition.new
@@ -92,6 +94,27 @@ module Gokiq
 					@count += 1
 					task.async(transient: true, annotation: "gokiq job") { take_jobs(FiberSlot.new(@state, @scheduler)) }
 				end
+			end
+
+			# Lines come out when the reactor turns next: jobs that wait for nothing share a write.
+			def flush_log
+				fiber = Fiber.current
+				coming = false
+				# It must not be in the reactor's list twice, and others flush too.
+				JobLog.on_first = lambda do
+					next if coming
+
+					coming = true
+					@scheduler.push(fiber)
+				end
+
+				while true
+					@scheduler.transfer
+					coming = false
+					JobLog.flush
+				end
+			ensure
+				JobLog.on_first = nil
 			end
 
 			def take_jobs(slot)

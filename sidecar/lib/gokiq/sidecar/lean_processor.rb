@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "job_log"
 require_relative "job_processor"
 require_relative "meter"
 
@@ -27,6 +28,7 @@ module Gokiq
 				@bare = @possible && !@meter.nil? && Stock.load_json?
 				@jid_first = Gem::Version.new(::Sidekiq::VERSION) >= Gem::Version.new("8")
 				@attributes = @jid_first ? config[:logged_job_attributes].map { |name| [name, name.to_sym] } : [["bid", :bid], ["tags", :tags]]
+				@log = JobLog.for(@job_log) if @bare
 				@shapes = {}
 			end
 
@@ -39,7 +41,7 @@ module Gokiq
 			# @returns [Shape | Nil] How to run a plain job of it, of which only the arguments are parsed; nil where somebody asks
 			#   for more of the payload, or a line of the job logger would be seen.
 			def shape(name)
-				return if !@bare || @job_log.info?
+				return if !@bare || (!@log && @job_log.info?)
 
 				@shapes[name] ||= Shape.new(@stock_reloader ? Object.const_get(name) : nil, @meter[name])
 			rescue StandardError
@@ -63,6 +65,7 @@ module Gokiq
 				@done = stopping
 				jid = job.jid
 				Thread.current[:sidekiq_context] = @jid_first ? {jid: jid, class: job.name} : {class: job.name, jid: jid}
+				log_start(job) if @log && @job_log.info?
 
 				if (job_class = shape.job_class)
 					work_plain(job, job_class, jid, arguments, task)
@@ -71,6 +74,7 @@ module Gokiq
 				end
 
 				shape.tally.done(job.started, job.finish)
+				log_done(job) if @log && @job_log.info?
 				true
 			rescue Exception => error
 				conclude(error, job)
@@ -94,6 +98,18 @@ module Gokiq
 			end
 
 			private
+
+			def log_start(job)
+				@log.start(job.slot.tid, log_context(job))
+			end
+
+			def log_done(job)
+				@log.done(job.slot.tid, log_context(job), job.finished - job.started)
+			end
+
+			def log_context(job)
+				@jid_first ? "jid=#{job.jid} class=#{job.name}" : "class=#{job.name} jid=#{job.jid}"
+			end
 
 			def context(job_hash)
 				jid = job_hash["jid"]
@@ -161,6 +177,7 @@ module Gokiq
 
 				judge(parsed(job), job.payload) do
 					::Sidekiq::Context.add(:elapsed, (Process.clock_gettime(Process::CLOCK_MONOTONIC) - job.started / 1e6).round(3))
+					@job_log.info { "fail" }
 					@retrier.global(job.payload, queue) { raise error }
 				ensure
 					Thread.current[:sidekiq_context] = nil

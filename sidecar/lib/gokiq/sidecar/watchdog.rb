@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "enforcer"
+require_relative "job_log"
 
 module Gokiq
 	module Sidecar
@@ -73,6 +74,7 @@ module Gokiq
 			end
 
 			def beat
+				JobLog.flush
 				lag_ms = [now_ms - @turned_ms - INTERVAL_S * 500, 0.0].max
 				enforce(lag_ms) if @deadlines.any?
 				@rss_kb = resident_kb if (@beats % MEMORY_EVERY).zero?

@@ -79,9 +79,11 @@ class LeanTest < Minitest::Test
 		fields = options[:fields]
 		next unless (fields.keys - [:retry]).empty? && [true, false, nil, 0].include?(fields.fetch(:retry, true))
 
-		define_method(:"test_#{name.tr(" ", "_")}_bare") do
-			InlineJobs::Call.body = options[:body]
-			assert_same_bare(Peer.payload(klass, *arguments, **fields))
+		[Logger::INFO, Logger::WARN].each do |level|
+			define_method(:"test_#{name.tr(" ", "_")}_bare_level_#{level}") do
+				InlineJobs::Call.body = options[:body]
+				assert_same_bare(Peer.payload(klass, *arguments, **fields), level)
+			end
 		end
 	end
 
@@ -93,6 +95,39 @@ class LeanTest < Minitest::Test
 
 		stub_client(client) { assert_same_bare(Peer.payload("InlineJobs::Call")) }
 		assert_equal ["InlineJobs::Call"] * 2, pushed.map { |job| job["class"] }
+	end
+
+	FORMATTERS = %i[Pretty Plain WithoutTimestamp JSON].select { |name| Sidekiq::Logger::Formatters.const_defined?(name) }
+
+	FORMATTERS.each do |name|
+		define_method(:"test_lines_of_#{name}_bare") do
+			@config.logger.formatter = Sidekiq::Logger::Formatters.const_get(name).new
+			logger = @config.logger
+			InlineJobs::Call.body = -> { logger.warn("in between") }
+
+			assert_same_bare(Peer.payload("InlineJobs::Call"), Logger::INFO)
+			assert_equal 3, @log.string.lines.size
+		end
+	end
+
+	def test_times_of_lines_are_those_of_the_jobs
+		@config.logger.formatter = Sidekiq::Logger::Formatters::Pretty.new
+		use_stock_chain
+		InlineJobs::Call.body = -> { sleep(0.05) }
+		work(plain_job(Peer.payload("InlineJobs::Call")))
+		start, done = @log.string.scan(/\d{4}-\d\d-\d\dT\S+Z/).map { |text| Time.iso8601(text) }
+
+		assert_operator done - start, :>=, 0.049
+		assert_in_delta Time.now, done, 5
+		assert_operator @log.string[/elapsed=(\S+): done/, 1].to_f, :>=, 0.05 if Sidekiq::VERSION >= "8"
+	end
+
+	def test_a_line_is_there_while_its_job_waits
+		use_stock_chain
+		log = @log
+		InlineJobs::Call.body = -> { sleep(0.001) until log.string.include?("start") }
+
+		assert_equal [:ok], work(plain_job(Peer.payload("InlineJobs::Call"))).map(&:status)
 	end
 
 	def test_arguments_that_are_no_json
@@ -162,14 +197,9 @@ class LeanTest < Minitest::Test
 		assert_equal long, lean
 	end
 
-	def assert_same_bare(payload)
-		@config.logger.level = Logger::WARN
-		tracker = nil
-		@config.server_middleware do |chain|
-			chain.clear
-			chain.add(Sidekiq::Metrics::Middleware, tracker = Sidekiq::Metrics::ExecutionTracker.new(@config))
-			chain.add(Sidekiq::Job::InterruptHandler)
-		end
+	def assert_same_bare(payload, level = Logger::WARN)
+		@config.logger.level = level
+		tracker = use_stock_chain
 		@calls = 0
 		long = without_lean { observe(payload) }
 		long_metrics = metrics_of(tracker)
@@ -180,6 +210,18 @@ class LeanTest < Minitest::Test
 		assert_equal long, bare
 		tracker.instance_variable_get(:@gokiq_meter).hand_over
 		assert_equal long_metrics, metrics_of(tracker)
+	end
+
+	# @returns [Sidekiq::Metrics::ExecutionTracker]
+	def use_stock_chain
+		@config.logger.formatter ||= Sidekiq::Logger::Formatters::Pretty.new
+		Sidekiq::Metrics::ExecutionTracker.new(@config).tap do |tracker|
+			@config.server_middleware do |chain|
+				chain.clear
+				chain.add(Sidekiq::Metrics::Middleware, tracker)
+				chain.add(Sidekiq::Job::InterruptHandler)
+			end
+		end
 	end
 
 	# What the tracker holds, taken out of it.
