@@ -25,9 +25,9 @@ from gokiq import core
 _HEADER = struct.Struct(">IBxxx")
 _SIZE = struct.Struct(">I")
 _JOB_BYTES = 16
-#: docs/protocol.md: type of the frame, bytes before its rows and of a row.
-_PLAIN, _PLAIN_AT, _PLAIN_BYTES = 17, 4, 32
-_DONE, _DONE_ROW = 18, struct.Struct(">QI")
+#: docs/protocol.md: bytes before the rows of PLAIN, of a row, and a row of DONE.
+_PLAIN_AT, _PLAIN_BYTES = 4, 32
+_DONE_ROW = struct.Struct(">QI")
 _OUTCOME = struct.Struct(">QBBxxIQ")
 _READ_BYTES = 1_048_576
 
@@ -53,7 +53,7 @@ def plain_answers(body: bytes, elapsed_us: int) -> bytes:
     done = bytearray(_DONE_ROW.pack(0, elapsed_us) * count)
     for at in range(8):
         done[at :: _DONE_ROW.size] = rows[at::_PLAIN_BYTES]
-    return _HEADER.pack(len(done), _DONE) + done
+    return _HEADER.pack(len(done), core.DONE) + done
 
 
 class Worker:
@@ -114,7 +114,7 @@ class Worker:
             self._send(core.encode_frame(core.READY, _SIZE.pack(self._slots)))
         elif kind == core.BATCH:
             self._answer(answers(body, self._elapsed_us), _OUTCOME.size)
-        elif kind == _PLAIN:
+        elif kind == core.PLAIN:
             self._answer(plain_answers(body, self._elapsed_us), _DONE_ROW.size)
         elif kind == core.DRAIN:
             self._send(core.encode_frame(core.GOODBYE))
