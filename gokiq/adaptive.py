@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable
 
+from gokiq.curve import Curve
+
 #: Jobs may become so many times slower than unloaded before the limit shrinks.
 TOLERANCE = 1.8
 #: Standard error that a window's mean of log latency should have; at the start and in probes, where
@@ -13,15 +15,18 @@ TOLERANCE = 1.8
 PRECISION, COARSE = 0.07, 0.15
 #: A window ends early when it is so many standard errors above the tolerance.
 ALARM = 4.0
-#: The first measurement at the minimum, and probes, go on until the error is so small, or so many
-#: seconds have passed.
-FLOOR_PRECISION, FLOOR_S = 0.05, 1.0
+#: The first measurement at the minimum goes on until the error is so small; after the shorter time,
+#: seconds, the coarse one will do, after the longer one any.
+FLOOR_PRECISION, FLOOR_S, LONGEST_FLOOR_S = 0.05, 1.0, 10.0
+#: A probe has at most so many jobs.
+LONGEST_PROBE = 64
 #: A window has at least so many jobs, and at most so many for the sake of precision.
 FEWEST, MOST = 8, 400
 #: Growth a window at the start.
 START_GROWTH = 1.5
-#: Largest step of a later window, of the limit's logarithm, upwards and for latency downwards.
-STEP, CUT = 0.2, 0.7
+#: Largest step of a later window, of the limit's logarithm: upwards near the unloaded latency,
+#: upwards else, and for latency downwards.
+NEAR_STEP, STEP, CUT = 0.2, 0.12, 0.7
 #: Cut for an error of overload, at most once a round.
 ERROR_CUT = 0.7
 #: Shares of the limit at which errors began: from the one on it grows slowly, at the other they are
@@ -31,11 +36,10 @@ NEAR, FORGIVEN = 0.9, 1.2
 WORTH = 0.75
 #: One window in so many is taken at so much less than the limit, to see what more jobs cost.
 DITHER_EVERY, DITHER = 3, 0.15
-#: Weight of an older window in the slope, per newer one; what is believed before, and how firmly.
-FADE, PRIOR_SLOPE, PRIOR_SPREAD = 0.92, 0.3, 0.5
 #: Weight that the windows of the start keep when it is over: few jobs at once are another world.
 LEFT = 0.1
-#: The start ends when jobs are slower by this share of what the tolerance allows.
+#: Jobs are near the unloaded latency below this share of what the tolerance allows; at it the
+#: start ends.
 START_SHARE = 0.3
 #: Unloaded latency is believed to have risen with this time constant, seconds.
 PATIENCE_S = 30.0
@@ -59,43 +63,6 @@ class Profile:
         self.known = 0
         self.seen = 0
         self.total = 0.0
-
-
-class Curve:
-    """How latency grows with the number of jobs: a fading regression of load on log(limit)."""
-
-    def __init__(self) -> None:
-        self._weight = self._x = self._y = self._xx = self._xy = 0.0
-
-    def add(self, x: float, y: float, jobs: int) -> None:
-        """`jobs` of a window at log(limit) `x` had the load `y`."""
-        self.fade(FADE)
-        self._weight += jobs
-        self._x += jobs * x
-        self._y += jobs * y
-        self._xx += jobs * x * x
-        self._xy += jobs * x * y
-
-    def fade(self, by: float) -> None:
-        """Let what was added weigh so much less."""
-        self._weight *= by
-        self._x *= by
-        self._y *= by
-        self._xx *= by
-        self._xy *= by
-
-    def slope(self, variance: float) -> float:
-        """The power with which it grows; nearer to the prior the less is known, with `variance` of
-        a single job's load.
-        """
-        mean = self._x / self._weight if self._weight else 0.0
-        firmness = variance / PRIOR_SPREAD**2
-        spread = max(0.0, self._xx - mean * self._x)
-        return (self._xy - mean * self._y + firmness * PRIOR_SLOPE) / (spread + firmness)
-
-    def at(self, x: float, slope: float) -> float:
-        """Load expected at log(limit) `x`."""
-        return (self._y + slope * (self._weight * x - self._x)) / self._weight
 
 
 class AdaptiveLimit:
@@ -223,7 +190,10 @@ class AdaptiveLimit:
         self._began_at = self._clock()
         for profile in self._classes.values():
             profile.seen, profile.total = 0, 0.0
-        precision = {"start": COARSE, "probe": FLOOR_PRECISION}.get(self.phase, PRECISION)
+        if self.phase == "probe":
+            self._wanted = self._probe_jobs
+            return
+        precision = COARSE if self.phase == "start" else PRECISION
         wanted = min(MOST, max(FEWEST, self._variance / precision**2))
         self._wanted = max(math.ceil(wanted), self._limit)
 
@@ -256,7 +226,7 @@ class AdaptiveLimit:
 
     def _anchor(self, error: float) -> None:
         """Unloaded jobs take less at once, and more only as seen at the minimum, in time."""
-        if self._limit == self._minimum and not self._is_base_precise:
+        if self._limit == self._minimum and not self._is_base_known(FLOOR_PRECISION):
             self._base_jobs += self._count + self._strangers
             move = self._load * self._count / self._base_jobs
             self._anchored_at = self._clock()
@@ -297,7 +267,8 @@ class AdaptiveLimit:
                 self._curve.fade(LEFT)
             self.phase = "cruise"
             cap = -over if over > 2 * error else -over / 2
-            step = min(STEP * (1 - slope / WORTH), cap)
+            is_near = self._load < START_SHARE * self._target
+            step = min((NEAR_STEP if is_near else STEP) * (1 - slope / WORTH), cap)
             if step < 0 or is_used:
                 exact = self._carefully(exact, exact * math.exp(max(-CUT, step)))
         waiting = self._waits / max(1e-9, self._clock() - self._began_at)
@@ -314,16 +285,24 @@ class AdaptiveLimit:
             self._refused_at = math.inf
         return min(wish, max(exact + 1, NEAR * self._refused_at))
 
-    @property
-    def _is_base_precise(self) -> bool:
-        return self._base_jobs * FLOOR_PRECISION**2 >= self._variance
+    def _is_base_known(self, error: float) -> bool:
+        return self._base_jobs * error**2 >= self._variance
 
     def _may_leave_minimum(self) -> bool:
-        return self._is_base_precise or self._clock() - self._started_at >= FLOOR_S
+        passed_s = self._clock() - self._started_at
+        return (
+            self._is_base_known(FLOOR_PRECISION)
+            or (passed_s >= FLOOR_S and self._is_base_known(COARSE))
+            or passed_s >= LONGEST_FLOOR_S
+        )
+
+    @property
+    def _probe_jobs(self) -> int:
+        wanted = self._variance / FLOOR_PRECISION**2
+        return math.ceil(min(LONGEST_PROBE, max(FEWEST, wanted)))
 
     def _is_probe_due(self) -> bool:
-        jobs = max(FEWEST, self._variance / FLOOR_PRECISION**2)
-        cost_s = self._typical_s * (1 + jobs / self._minimum)
+        cost_s = self._typical_s * (1 + self._probe_jobs / self._minimum)
         return (
             self.phase == "cruise"
             and self._limit > self._minimum

@@ -320,3 +320,35 @@ def test_the_limit_stays_between_its_bounds(slowdown: Slowdown) -> None:
 def test_bounds_without_sense_are_refused(minimum: int, maximum: int, tolerance: float) -> None:
     with pytest.raises(ValueError, match="give"):
         AdaptiveLimit(minimum, maximum, tolerance=tolerance)
+
+
+def grown(clock: Clock) -> AdaptiveLimit:
+    """A limit that has seen jobs of 20 ms, whatever their number, of a large spread."""
+    limiter = AdaptiveLimit(2, 60, clock=clock)
+    rng = random.Random(1)
+    for _ in range(10_000):
+        clock.now += 0.02 / limiter.limit
+        limiter.observe("A", 0.02 * math.exp(rng.gauss(0, 0.8)), limiter.limit)
+    assert limiter.limit >= 50
+    return limiter
+
+
+def test_a_restart_begins_again_at_the_minimum() -> None:
+    clock = Clock()
+    limiter = grown(clock)
+
+    limiter.restart()
+
+    assert (limiter.limit, limiter.phase) == (2, "start")
+
+
+def test_latency_far_above_the_tolerance_is_answered_before_the_window_is_full() -> None:
+    clock = Clock()
+    limiter = grown(clock)
+    rng = random.Random(2)
+
+    for _ in range(100):
+        clock.now += 0.2 / limiter.limit
+        limiter.observe("A", 0.2 * math.exp(rng.gauss(0, 0.8)), limiter.limit)
+
+    assert limiter.limit <= 40
