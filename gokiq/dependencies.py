@@ -12,6 +12,9 @@ from gokiq.breaker import Breaker, BreakerSettings
 from gokiq.errors import ConfigError
 from gokiq.overload import Verdict, judge
 
+_KEYS = ("adaptive", "min", "max", "tolerance", "breaker", "errors")
+#: They say whose dependency it is, which is for others to read.
+_MEMBERS = ("queues", "classes")
 _BREAKER_KEYS = {
     "failure_rate": "failure_rate",
     "window": "window_s",
@@ -53,12 +56,9 @@ class Dependency:
         rng: random.Random | None = None,
     ) -> Dependency:
         """As under `gokiq:` in sidekiq.yml (docs/backpressure.md). Raises ConfigError."""
-        unknown = settings.keys() - {"adaptive", "min", "max", "tolerance", "breaker", "errors"}
+        unknown = [str(key) for key in settings if key not in (*_KEYS, *_MEMBERS)]
         if unknown:
-            raise ConfigError(
-                f"{name}: there is no setting {min(map(str, unknown))}; "
-                "give adaptive, min, max, tolerance, breaker, errors"
-            )
+            raise ConfigError(f"{name}: there is no setting {unknown[0]}; give {', '.join(_KEYS)}")
         errors = settings.get("errors", ())
         if not isinstance(errors, list | tuple) or not all(isinstance(e, str) for e in errors):
             raise ConfigError(f"{name}: errors is {errors!r}; give a list of class names")

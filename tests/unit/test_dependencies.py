@@ -124,7 +124,13 @@ def test_a_dependency_without_limit_and_breaker_admits_any_number() -> None:
 
 def test_settings_make_limit_and_breaker() -> None:
     clock = Clock()
-    settings = {"min": 3, "max": 30, "tolerance": 2, "breaker": {"volume": 1, "pause": 2}}
+    settings = {
+        "queues": ["invoices"],
+        "min": 3,
+        "max": 30,
+        "tolerance": 2,
+        "breaker": {"volume": 1, "pause": 2},
+    }
     dependency = Dependency.from_settings("billing", settings, clock=clock)
 
     assert (dependency.limit, dependency.breaker) == (3, "closed")
