@@ -19,7 +19,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset, strlen
+from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 
 from gokiq.errors import ProtocolError
 
@@ -789,6 +789,22 @@ cdef const char* skip_digits(const char* at, const char* end) noexcept nogil:
     return at
 
 
+# Where the string ends whose inside begins here; NULL if nowhere. By memchr, which reads many bytes at
+# a time: arguments may be long.
+cdef inline const char* closing_quote(const char* at, const char* end) noexcept nogil:
+    cdef const char* quote = NULL
+    cdef const char* escape
+    while True:
+        if quote < at:
+            quote = <const char*>memchr(at, c'"', <size_t>(end - at))
+            if quote == NULL:
+                return NULL
+        escape = <const char*>memchr(at, c"\\", <size_t>(quote - at))
+        if escape == NULL:
+            return quote
+        at = escape + 2
+
+
 # Behind an array, if its brackets are as many as they should be; NULL if not.
 cdef const char* skip_array(const char* at, const char* end) noexcept nogil:
     cdef int depth = 0
@@ -796,10 +812,8 @@ cdef const char* skip_array(const char* at, const char* end) noexcept nogil:
         return NULL
     while at != end:
         if at[0] == c'"':
-            at += 1
-            while at != end and at[0] != c'"':
-                at += 2 if at[0] == c"\\" and end - at > 1 else 1
-            if at == end:
+            at = closing_quote(at + 1, end)
+            if at == NULL:
                 return NULL
         elif at[0] == c"[" or at[0] == c"{":
             depth += 1

@@ -158,6 +158,7 @@ def is_plain(core: ModuleType, payload: bytes) -> bool:
         (b"b4a577edbccf1d805744efa9", b""),
         (b'[1,"a]\\"[",{"x":[2]}]', b"[" * 50 + b"]" * 50),
         (b'[1,"a]\\"[",{"x":[2]}]', b"[not, quite: JSON]"),
+        (b'[1,"a]\\"[",{"x":[2]}]', b'["\\\\","]","\\\\\\"]","\\n\\"","\\"\\"",""]'),
     ],
 )
 def test_payload_is_plain(core: ModuleType, old: bytes, new: bytes) -> None:
@@ -190,6 +191,8 @@ def test_payload_is_plain(core: ModuleType, old: bytes, new: bytes) -> None:
         (b'[1,"a]\\"[",{"x":[2]}]', b"[" * 51 + b"]" * 51),
         (b'[1,"a]\\"[",{"x":[2]}]', b"[1"),
         (b'[1,"a]\\"[",{"x":[2]}]', b'[1,"]'),
+        (b'[1,"a]\\"[",{"x":[2]}]', b'["\\"]'),
+        (b"001}", b'001,"args":["\\'),
         (b'"default",', b'"default"{'),
         (b"001}", b"001},"),
         (b"001}", b"001"),
