@@ -78,6 +78,18 @@ WORLDS = (
     World("noisy jobs", scalability(0, 0.01), [("A", 0.005, 1.0)]),
     World("classes 100x apart", scalability(0, 0.01), _MIXED),
 )
+#: No constant of the rule was chosen by these databases and seeds. Leave it so, and tune by others.
+UNSEEN = (
+    World("USL, 0.02 and 0.001", scalability(0.02, 0.001), [("A", 0.008, 0.3)]),
+    World("bears 35, then loses little", knee(35, 0.2), [("A", 0.008, 0.3)]),
+    World("bears 8, then loses much", knee(8, 1), [("A", 0.008, 0.3)]),
+    World("USL, 0.1 and 0.002", scalability(0.1, 0.002), [("A", 0.03, 0.4)]),
+    World(
+        "USL, classes 30x apart", scalability(0.02, 0.002), [("a", 0.003, 0.4), ("b", 0.09, 0.4)]
+    ),
+    World("as bench.spike's", scalability(0, 0.01), [("A", 0.005, 0.3)]),
+)
+UNSEEN_SEEDS, UNSEEN_JOBS = range(21, 29), 12_000
 RIVALS: dict[str, Make] = {
     "AIMD, 2x unloaded": lambda clock: Aimd(0.010),
     "AIMD, 1 s": lambda clock: Aimd(1.0),
@@ -144,6 +156,43 @@ def compare(console: Console) -> None:
         table.add_row(world.name, *cells)
     console.print(table)
     console.print("Drain time against the best static limit, p99 of the web app against no jobs.")
+
+
+def look_at_unseen(console: Console) -> None:
+    """Print how often ours misses its two aims, over databases and seeds not tuned by."""
+    table = Table(
+        title=f"{UNSEEN_JOBS:,} jobs, {len(UNSEEN_SEEDS)} seeds: median, worst, misses",
+        box=box.MARKDOWN,
+    )
+    for heading in ("database", "tolerance", "drain time / best static", "web app's p99 / no jobs"):
+        table.add_column(heading)
+    for world in UNSEEN:
+        unloaded_s = world.unloaded_p99_s()
+        limit, _ = best_static(world, unloaded_s)
+        best = [
+            world.run(lambda clock, limit=limit: Static(limit), seed, UNSEEN_JOBS).drain_s
+            for seed in UNSEEN_SEEDS
+        ]
+        for tolerance in (1.6, 1.7, 1.8):
+            traces = [
+                world.run(
+                    lambda clock, tolerance=tolerance: AdaptiveLimit(
+                        2, 200, tolerance=tolerance, clock=clock
+                    ),
+                    seed,
+                    UNSEEN_JOBS,
+                )
+                for seed in UNSEEN_SEEDS
+            ]
+            drains = [t.drain_s / b for t, b in zip(traces, best, strict=True)]
+            p99s = [t.foreground_p99_s() / unloaded_s for t in traces]
+            table.add_row(world.name, f"{tolerance:g}", _misses(drains, 1.15), _misses(p99s, 2.0))
+    console.print(table)
+
+
+def _misses(values: Sequence[float], allowed: float) -> str:
+    missed = sum(value > allowed for value in values)
+    return f"{statistics.median(values):.2f}, {max(values):.2f}, {missed} of {len(values)}"
 
 
 def _cell(f: Figures, best_s: float) -> str:
@@ -273,9 +322,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--no-plots", action="store_true", help="print the table alone")
     parser.add_argument("--plots-only", action="store_true", help="draw alone")
+    parser.add_argument("--unseen", action="store_true", help="ours, where it was not tuned")
     options = parser.parse_args()
     random.seed(1)
     console = Console(width=160)
+    if options.unseen:
+        look_at_unseen(console)
+        return
     if not options.plots_only:
         compare(console)
     if not options.no_plots:
