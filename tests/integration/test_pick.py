@@ -94,6 +94,10 @@ def test_after_a_gap_goes_on_one_by_one(pick: Pick, client: redis.Redis) -> None
 def test_takes_no_more_than_asked_for(pick: Pick, client: redis.Redis) -> None:
     client.lpush(QUEUE, *"abcdef")
 
+    assert pick(["a", "b", "c", "d"], 0) == ([], [], b"")
+    assert pick(["a", "b", "c", "d"], 2) == ([1, 2], [], b"")
+    assert waiting(client) == [b"c", b"d", b"e", b"f"]
+    client.rpush(QUEUE, "b", "a")
     assert pick(["a", "b", "d", "e"], 3) == ([1, 2, 3], [], b"")
     assert pick(["c", "e"], 0) == ([], [], b"")
     assert waiting(client) == [b"c", b"e", b"f"]
@@ -118,6 +122,13 @@ def test_each_copy_of_a_payload_is_taken_once(
     assert pick(["between", payload, payload, payload]) == ([1, 2, 3], [4], b"")
     assert client.llen(QUEUE) == 0
     assert sorted(client.hvals(CLAIMS)) == sorted([payload.encode(), b"between", payload.encode()])
+
+
+def test_of_identical_payloads_the_oldest_goes_first(pick: Pick, client: redis.Redis) -> None:
+    client.lpush(QUEUE, "first", "same", "between", "same", "last")
+
+    assert pick(["same"]) == ([1], [], b"")
+    assert waiting(client) == [b"first", b"between", b"same", b"last"]
 
 
 def test_a_gate_that_closes_half_way_leaves_its_jobs(pick: Pick, client: redis.Redis) -> None:
