@@ -1,6 +1,6 @@
 # Every target is one command; the scripts in script/ do the work and run by themselves too.
 
-WORKLOAD ?= noop
+ROWS ?=
 SEED ?= 1
 MINUTES ?= 60
 
@@ -38,9 +38,10 @@ sanitize: setup ## Run the unit tests with the extensions built with AddressSani
 lint: setup ## Run the static checks alone
 	@script/lint
 
-# Another workload: make bench WORKLOAD=sleep
-bench: setup ## Compare gokiq with Sidekiq on this machine, with jobs that do nothing
-	@.dev/venv/bin/python -m bench.compare $(WORKLOAD)
+# Some rows only: make bench ROWS="noop sleep"
+bench: ## Measure every row of the table against Sidekiq on this machine, in 20 minutes; tmp/bench/report.html
+	@script/setup --postgres
+	@.dev/venv/bin/python -m bench.suite $(ROWS)
 
 # More precise: make bench-micro OPTIONS=--rigorous
 bench-micro: setup ## Time the compiled functions beside their twins in Python, json and hiredis

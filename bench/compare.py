@@ -134,8 +134,7 @@ class _Bench:
             ]
             for turn in range(1, plan.runs + 1):
                 for place, (system, one) in enumerate(zip(systems, series, strict=True)):
-                    jobs = plan.workload.jobs_for(system.in_flight, plan.jobs)
-                    run = self._run(system, jobs, f"{turn}-{place}")
+                    run = self._run(system, self._jobs_for(system), f"{turn}-{place}")
                     one.runs.append(run)
                     self._say(f"run {turn}/{plan.runs}", one.label, run)
         return Comparison(series, trials)
@@ -146,13 +145,19 @@ class _Bench:
         if plan.workload.shows_all or len(plan.sidekiq) == 1:
             return [], list(plan.sidekiq)
         trials = []
-        jobs = -(-plan.jobs // TRIAL_PART)
         for place, system in enumerate(plan.sidekiq):
-            run = self._run(system, plan.workload.jobs_for(system.in_flight, jobs), f"0-{place}")
+            run = self._run(system, -(-self._jobs_for(system) // TRIAL_PART), f"0-{place}")
             trials.append(Trial(system.settings, run.jobs, run.jobs_per_s))
             self._say("trial  ", system.label, run)
         best = max(range(len(trials)), key=lambda place: trials[place].jobs_per_s)
         return trials, [plan.sidekiq[best]]
+
+    def _jobs_for(self, system: System) -> int:
+        """All for gokiq; Sidekiq, where it can only be slow, gets fewer."""
+        jobs = self._plan.jobs
+        if system is self._plan.gokiq:
+            return jobs
+        return self._plan.workload.jobs_for(system.in_flight, jobs)
 
     def _run(self, system: System, jobs: int, name: str) -> Run:
         log = self._plan.logs / f"{name}-{system.name}.log"

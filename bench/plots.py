@@ -23,6 +23,8 @@ PEER_COLOUR = "#9aa3b2"
 #: Who uses CPU, from the left.
 GROUPS = {"ruby": "#b1283a", "python": "#e0a526", "redis": "#5b6b7a"}
 
+# Behind figures that lines would cross.
+_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1}
 _COLUMNS = 3
 _DPI = 130
 
@@ -53,7 +55,7 @@ def _draw_ratios(compared: Records, targets: Mapping[str, float]) -> Figure:
     axes.barh(names, ratios, color=COLOURS["gokiq"], height=0.6)
     for place, (name, ratio) in enumerate(zip(names, ratios, strict=True)):
         target = targets.get(name)
-        axes.text(ratio, place, f" {ratio:.2f}", va="center", fontsize=10)
+        axes.text(ratio, place, f" {ratio:.2f}", va="center", fontsize=10, bbox=_PAPER)
         if target is not None:
             axes.plot([target] * 2, [place - 0.4, place + 0.4], color="#1f2430", lw=2)
             # Below its line: beside it the bar's own figure may stand.
@@ -79,7 +81,7 @@ def _draw_rates(compared: Records) -> Figure:
         rates = [rate for _, rate, _ in bars]
         axes.barh(labels, rates, color=[colour for _, _, colour in bars], height=0.65)
         for place, rate in enumerate(rates):
-            axes.text(rate, place, f" {rate:,.0f}", va="center", fontsize=8)
+            axes.text(rate, place, f" {rate:,.0f}", va="center", fontsize=8, bbox=_PAPER)
         ideal = record["gokiq"].get("ideal_per_s")
         if ideal and ideal < 2 * max(rates):
             axes.axvline(ideal, color="#1f2430", lw=1, ls=":")

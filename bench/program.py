@@ -52,11 +52,18 @@ def run_program(action: Callable[[], int | None]) -> int:
 def write_record(
     folder: Path, name: str, module: str, argv: Sequence[str], figures: Mapping[str, Any]
 ) -> Path:
-    """Write `figures` to NAME.json, with what they are, when and by which command."""
+    """Write `figures` to NAME.json, with what they are, when and by which command.
+
+    The command is told without `--out`, which changes no figure.
+    """
+    said = list(argv)
+    if "--out" in said:
+        place = said.index("--out")
+        del said[place : place + 2]
     record = {
         "workload": name,
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": " ".join(("python -m", module, *argv)),
+        "command": " ".join(("python -m", module, *said)),
         **figures,
     }
     folder.mkdir(parents=True, exist_ok=True)

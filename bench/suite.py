@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import distance, growth, idle, latency, memory, orchestrator
+from bench import distance, growth, idle, latency, memory, orchestrator, ratios
 from bench.compare import compare, make_plan
 from bench.program import EXIT_FAILED, add_out, positive, run_program, write_record
 from bench.summary import count, write_report
@@ -108,7 +108,7 @@ def _distance(setting: Setting) -> None:
 
 
 def _latency(setting: Setting) -> None:
-    latency.run(setting.part(1_000), setting.runs, setting.out, console=setting.console)
+    latency.run(setting.part(700), setting.runs, setting.out, console=setting.console)
 
 
 def _memory(setting: Setting) -> None:
@@ -130,6 +130,10 @@ def _orchestrator(setting: Setting) -> None:
     write_record(setting.out, "orchestrator", "bench.orchestrator", [], seen)
 
 
+def _micro(setting: Setting) -> None:
+    ratios.run(setting.out, console=setting.console)
+
+
 def _growth(setting: Setting) -> None:
     growth.run((), setting.out, rounds=1 if setting.is_quick else growth.ROUNDS)
 
@@ -142,6 +146,7 @@ ROWS: Mapping[str, Callable[[Setting], None]] = {
     "memory": _memory,
     "idle": _idle,
     "orchestrator": _orchestrator,
+    "micro": _micro,
     "growth": _growth,
 }
 

@@ -88,7 +88,8 @@ def _targets(verdicts: Sequence[Verdict]) -> Table:
 
 def _finding(verdict: Verdict, finding: Finding, *, is_first: bool) -> tuple[str, ...]:
     title = verdict.title if is_first else ""
-    word = _WORDS[finding.is_met] if finding.is_measured or finding.target else ""
+    is_explained = finding.target and finding.is_met is None
+    word = "explained" if is_explained else _WORDS[finding.is_met]
     return (title, finding.what, finding.target, finding.reached, word)
 
 

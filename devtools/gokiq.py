@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from devtools.child import Child
@@ -120,7 +121,7 @@ class Sidekiq(Server):
         ruby: Path | None = None,
     ) -> None:
         self._ruby = ruby or find_program("ruby")
-        program = gem_program("sidekiq", ruby=self._ruby)
+        program = _program(self._ruby)
         command: list[str | Path] = [self._ruby, program, *args]
         super().__init__("sidekiq", command, redis=redis, log=log, env=env, cwd=cwd)
 
@@ -132,9 +133,20 @@ class Sidekiq(Server):
             timeout_s=timeout_s,
             what="it had registered in Redis",
         )
-        ruby, sidekiq = ruby_eval(
-            'require "sidekiq"; puts RUBY_VERSION, Sidekiq::VERSION', ruby=self._ruby
-        ).splitlines()
+        ruby, sidekiq = _versions(self._ruby)
         return ServerInfo(
             workers=1, slots=0, lane="thread", ruby=ruby, sidekiq=sidekiq, falcon=None
         )
+
+
+# Asked once: what is installed does not change while we run, and Ruby takes a while to say it.
+@cache
+def _program(ruby: Path) -> Path:
+    return gem_program("sidekiq", ruby=ruby)
+
+
+@cache
+def _versions(ruby: Path) -> list[str]:
+    """Of Ruby and Sidekiq."""
+    code = 'require "sidekiq"; puts RUBY_VERSION, Sidekiq::VERSION'
+    return ruby_eval(code, ruby=ruby).splitlines()
