@@ -96,7 +96,7 @@ def run(
         failed = int(redis.client.get("stat:failed") or 0)
         if failed:
             raise DevError(f"{failed} of {jobs} jobs failed", log=log)
-    figures = _figures(idle, full, jobs)
+    figures = per_job(idle, full, jobs=jobs)
     path = write_record(
         out,
         "memory",
@@ -120,7 +120,7 @@ def run(
     console.print(f"All figures: {short_path(path)}", soft_wrap=True)
 
 
-def _figures(idle: Mapping[str, int], full: Mapping[str, int], jobs: int) -> dict[str, Any]:
+def per_job(idle: Mapping[str, int], full: Mapping[str, int], *, jobs: int) -> dict[str, Any]:
     """Megabytes (10^6) in all, and kilobytes (10^3) for each job by who holds them."""
     by_part = {name: round((full[name] - idle[name]) / jobs / 1e3, 2) for name in full}
     return {

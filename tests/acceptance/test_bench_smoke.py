@@ -84,6 +84,26 @@ def test_comparison_writes_the_figures_of_both_systems(
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_suite_measures_each_kind_of_row_and_reports(tmp_path: Path, temporary: Path) -> None:
+    rows = ("http", "distance", "latency", "memory", "idle", "orchestrator", "micro")
+    suite = subprocess.run(
+        [sys.executable, "-m", "bench.suite", *rows, "--quick", "--out", tmp_path],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+        timeout=170,
+    )
+
+    report = (tmp_path / "report.md").read_text()
+    assert suite.returncode == 0, suite.stdout + suite.stderr
+    assert "rows with a target are met" in report
+    assert "![From push to perform](latency.png)" in report
+    assert (tmp_path / "report.html").stat().st_size > (tmp_path / "latency.png").stat().st_size
+    assert list(temporary.iterdir()) == []
+
+
 def test_interrupted_comparison_leaves_nothing_behind(tmp_path: Path, temporary: Path) -> None:
     args = ("noop", "--jobs", "100000", "--threads", "5", "--out", str(tmp_path))
     bench = start_bench(*args, temporary=temporary)
