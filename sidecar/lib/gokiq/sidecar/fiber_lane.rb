@@ -31,6 +31,7 @@ module Gokiq
 				@waking = false
 				@spawner = nil
 				@running = nil
+				@models = {}.compare_by_identity
 			end
 
 			# Start in the current task.
@@ -92,7 +93,7 @@ module Gokiq
 					next unless @waking
 
 					@count += 1
-					task.async(transient: true, annotation: "gokiq job") { take_jobs(FiberSlot.new(@state, @scheduler)) }
+					task.async(transient: true, annotation: "gokiq job") { take_jobs(FiberSlot.new(@state, @scheduler, @models)) }
 				end
 			end
 
@@ -206,10 +207,13 @@ module Gokiq
 		class FiberSlot < Slot
 			# @parameter state [State] Of the worker.
 			# @parameter scheduler [Async::Scheduler] Whose reactor the fiber lives in.
-			def initialize(state, scheduler)
+			# @parameter models [Hash(Sidekiq::Capsule, LeanProcessor)] What each slot has a copy of: to make one reaches deep
+			#   into the stack, and a page that a fiber has touched once it keeps.
+			def initialize(state, scheduler, models)
 				super(:fiber, state)
 
 				@scheduler = scheduler
+				@models = models
 				@retired = false
 			end
 
@@ -291,7 +295,7 @@ module Gokiq
 			private
 
 			def processor_for(capsule)
-				LeanProcessor.new(capsule)
+				(@models[capsule] ||= LeanProcessor.new(capsule)).dup
 			end
 		end
 	end

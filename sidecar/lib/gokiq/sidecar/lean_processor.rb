@@ -32,6 +32,15 @@ module Gokiq
 				@shapes = {}
 			end
 
+			# A copy for another slot.
+			def initialize_copy(*)
+				super
+
+				@recorder = Recorder.new
+				@retrier = @retrier.into(@recorder)
+				@job_logger = (config[:job_logger] || ::Sidekiq::JobLogger).new(config) unless @stock_logger
+			end
+
 			# @returns [Boolean] Whether jobs need no job logger now.
 			def lean?
 				@possible && !@job_log.info?

@@ -55,6 +55,11 @@ module Gokiq
 				@kept = nil
 			end
 
+			# @returns [Retrier] One that writes into another recorder.
+			def into(recorder)
+				dup.tap { |copy| copy.instance_variable_set(:@recorder, recorder) }
+			end
+
 			# Have the next failure be the job's last, whatever it says about retries.
 			# @parameter job_hash [Hash] The job.
 			# @returns [String] What to give to {global} and {local} as its payload.

@@ -12,8 +12,7 @@ module Gokiq
 			def initialize(lane, state)
 				@lane = lane
 				@state = state
-				@processors = {}.compare_by_identity
-				@processor = nil
+				@processor = @others = nil
 				@capsule = nil
 				@job = nil
 			end
@@ -29,7 +28,6 @@ module Gokiq
 				current = Thread.current
 				current["sidekiq_tid"] = @tid = (Fiber.current.object_id ^ Process.pid).to_s(36)
 				current[:gokiq_slot] = self
-				@capsule = nil
 			end
 
 			# Choose the processor for a job.
@@ -39,11 +37,7 @@ module Gokiq
 				@cut = false
 				job.slot = self
 				capsule = job.route.capsule
-				return if capsule.equal?(@capsule)
-
-				@capsule = capsule
-				@processor = @processors[capsule] ||= processor_for(capsule)
-				Thread.current[:sidekiq_capsule] = capsule
+				change(capsule) unless capsule.equal?(@capsule)
 			end
 
 			# Get the processor ready for the job it was chosen for, and parse the payload.
@@ -95,6 +89,18 @@ module Gokiq
 			end
 
 			private
+
+			# Most slots know one capsule all their life.
+			def change(capsule)
+				if @processor
+					@others ||= {}.compare_by_identity
+					@others[@capsule] = @processor
+				end
+
+				@processor = @others&.fetch(capsule, nil) || processor_for(capsule)
+				@capsule = capsule
+				Thread.current[:sidekiq_capsule] = capsule
+			end
 
 			def processor_for(capsule)
 				JobProcessor.new(capsule, @lane)
