@@ -5,7 +5,7 @@ SEED ?= 1
 MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test compat chaos soak fuzz sanitize lint bench bench-micro bench-gate bench-spike wheel clean help
+.PHONY: setup demo test compat chaos soak fuzz sanitize lint bench bench-peers bench-micro bench-gate bench-spike wheel clean help
 
 setup: ## Make Ruby, Redis and the virtual environment under .dev/
 	@script/setup
@@ -42,6 +42,10 @@ lint: setup ## Run the static checks alone
 bench: ## Measure every row of the table against Sidekiq on this machine, in 20 minutes; tmp/bench/report.html
 	@script/setup --postgres
 	@.dev/venv/bin/python -m bench.suite $(ROWS)
+
+bench-peers: setup ## Measure BullMQ and SAQ too (installed into .dev/peers), for the report of make bench
+	@script/peers
+	@.dev/venv/bin/python -m bench.peers
 
 # More precise: make bench-micro OPTIONS=--rigorous
 bench-micro: setup ## Time the compiled functions beside their twins in Python, json and hiredis

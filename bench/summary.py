@@ -23,11 +23,17 @@ _WORDS = {True: "met", False: "missed", None: "reported"}
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:
     """The figures of every row that is in `folder`, by the row's name, in the table's order."""
     names = [*(row.name for row in ROWS), "growth"]
-    return {
+    records: dict[str, dict[str, Any]] = {
         name: json.loads(path.read_text(encoding="utf-8"))
         for name in names
         if (path := folder / f"{name}.json").exists()
     }
+    peers = folder / "peers.json"
+    if peers.exists():
+        seen = json.loads(peers.read_text(encoding="utf-8"))
+        for name in records.keys() & seen.keys() & {"noop", "sleep"}:
+            records[name]["peers"] = seen[name]
+    return records
 
 
 def write_report(folder: Path) -> tuple[Path, list[Verdict]]:
