@@ -103,12 +103,12 @@ def _comparison(name: str) -> Callable[[Setting], None]:
 
 
 def _distance(setting: Setting) -> None:
-    jobs = setting.part(WORKLOADS["noop"].jobs)
+    jobs = setting.part(100_000)
     distance.run(jobs, setting.runs, setting.out, console=setting.console)
 
 
 def _latency(setting: Setting) -> None:
-    latency.run(setting.part(700), setting.runs, setting.out, console=setting.console)
+    latency.run(setting.part(600), setting.runs, setting.out, console=setting.console)
 
 
 def _memory(setting: Setting) -> None:

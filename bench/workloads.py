@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 #: A run of Sidekiq whose jobs wait is not longer than this at its ideal rate, in seconds.
-WAITING_RUN_S = 4.0
+WAITING_RUN_S = 3.0
 #: Jobs of a run that only chooses a setting: this part of those of a measured one.
 TRIAL_PART = 8
 
@@ -68,7 +68,7 @@ _ALL = (
         name="noop-info",
         summary="jobs that do nothing, with the lines of their start and end in the log",
         job_class="NoopJob",
-        jobs=100_000,
+        jobs=60_000,
         warmup_jobs=5_000,
         threads=(5, 10),
         concurrency=500,
@@ -79,7 +79,7 @@ _ALL = (
         summary="Sidekiq::Jobs that do nothing, in a Rails app",
         job_class="PlainJob",
         app="./bench/ruby/rails",
-        jobs=50_000,
+        jobs=40_000,
         warmup_jobs=2_000,
         threads=(5, 10),
         concurrency=500,
@@ -89,7 +89,7 @@ _ALL = (
         summary="ActiveJobs that do nothing, in a Rails app",
         job_class="ActiveNoopJob",
         app="./bench/ruby/rails",
-        jobs=25_000,
+        jobs=15_000,
         warmup_jobs=2_000,
         threads=(5, 10),
         concurrency=500,
@@ -134,9 +134,9 @@ _ALL = (
         summary="jobs that compute for 1 ms, two Ruby processes each",
         job_class="BusyJob",
         args=(1,),
-        jobs=8_000,
+        jobs=5_000,
         warmup_jobs=500,
-        threads=(1, 2, 5),
+        threads=(1, 5),
         concurrency=20,
         processes=2,
         workers=2,
@@ -146,7 +146,7 @@ _ALL = (
         summary="jobs that GET a page which takes 50 ms (Net::HTTP), over 50 connections",
         job_class="HttpJob",
         app="./bench/ruby/http.rb",
-        jobs=4_000,
+        jobs=3_000,
         warmup_jobs=500,
         threads=(50,),
         concurrency=50,
@@ -158,7 +158,7 @@ _ALL = (
         summary="jobs that SELECT pg_sleep(0.05), over a pool of 20 connections",
         job_class="PostgresJob",
         app="./bench/ruby/postgres.rb",
-        jobs=2_000,
+        jobs=1_500,
         warmup_jobs=200,
         threads=(20,),
         concurrency=20,
