@@ -329,7 +329,8 @@ def test_giant_payload_takes_linear_time(
     assert payload.scan(text, ("jid",)) == (b'"j"',)
     assert len(payload.splice(text, {"jid": b"1", "new": b"2"})) == len(text) - 2 + 8
 
-    assert time.process_time() - began < 3
+    # Quadratic, it would take hours.
+    assert time.process_time() - began < 20
 
 
 @pytest.mark.parametrize(
