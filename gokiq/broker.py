@@ -27,6 +27,7 @@ from gokiq.core import (
 )
 from gokiq.crashes import WINDOW_S, Record
 from gokiq.errors import ReplyError
+from gokiq.guards import Left, Section
 from gokiq.log import get_logger
 from gokiq.promotion import Fate, Push
 from gokiq.redis_link import Arg, RedisLink
@@ -75,8 +76,10 @@ class Script:
     SCRIPT FLUSH).
     """
 
-    def __init__(self, name: str) -> None:
-        self.source = files("gokiq").joinpath("lua", f"{name}.lua").read_bytes()
+    def __init__(self, *names: str) -> None:
+        """The last file calls what those before it define."""
+        folder = files("gokiq").joinpath("lua")
+        self.source = b"\n".join(folder.joinpath(f"{name}.lua").read_bytes() for name in names)
         self.digest = sha1(self.source, usedforsecurity=False).hexdigest()
 
     async def __call__(self, link: RedisLink, keys: Sequence[Arg], argv: Sequence[Arg]) -> Any:
@@ -153,6 +156,10 @@ class Taken:
     unwritten: frozenset[int]
     first_number: int
     claims: list[tuple[int, list[bytes]]]
+    #: By step, how many jobs it found.
+    counts: list[int]
+    #: What the guards said, by guard.
+    left: list[Left]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,24 +202,28 @@ class Broker:
         self._dead_timeout_s = dead_timeout_s
         self._clock = clock
         self._next_number = 1
-        self._settle_claim = Script("settle_claim")
+        self._settle_claim = Script("guards", "settle_claim")
         self._renew, self._adopt = Script("renew"), Script("adopt")
         self._due, self._promote = Script("due"), Script("promote")
         self._crash, self._strike = Script("crash"), Script("strike")
 
-    async def settle_claim(self, settlement: Settlement, wishes: Sequence[Wish]) -> Taken:
-        """Settle outcomes and claim jobs in one round trip (lua/settle_claim.lua).
+    async def settle_claim(
+        self, settlement: Settlement, wishes: Sequence[Wish], section: Section | None = None
+    ) -> Taken:
+        """Settle outcomes and claim jobs in one round trip (lua/settle_claim.lua), as the guards
+        of `section` admit.
 
         Raises ConnectionLost: it may or may not have happened; settle the same outcomes again (they
         are applied once) and reconcile. Raises ReplyError when Redis refused the script as a whole.
         """
         first_number = self._next_number
-        keys, argv, steps = self._encode(settlement, wishes, first_number)
+        keys, argv, steps = self._encode(settlement, wishes, first_number, section)
         wanted = sum(want for want, _ in wishes)
         # Even if the reply is lost, its numbers are spent: they must never be given to other jobs.
         self._next_number += wanted
         reply = await self._settle_claim(self._hot, keys, argv)
         await self._hot.check_refusal(_str(reply[2]))
+        left = section.left(reply.pop()) if section is not None else []
         return Taken(
             lease_held=reply[0] == 1,
             dropped=reply[1],
@@ -220,10 +231,16 @@ class Broker:
             unwritten=frozenset(reply[3]),
             first_number=first_number,
             claims=[(route, jobs) for route, jobs in zip(steps, reply[4:], strict=True) if jobs],
+            counts=[len(jobs) for jobs in reply[4:]] if section is not None else [],
+            left=left,
         )
 
     def _encode(
-        self, settlement: Settlement, wishes: Sequence[Wish], first_number: int
+        self,
+        settlement: Settlement,
+        wishes: Sequence[Wish],
+        first_number: int,
+        section: Section | None,
     ) -> tuple[list[Arg], list[Arg], list[int]]:
         index: dict[int, int] = {}  # route -> position among the KEYS pairs, from 1
 
@@ -234,7 +251,8 @@ class Broker:
         # Jobs that go back are pushed newest first, so that the oldest is at the very tail again.
         for route, outcome in sorted(settlement.special, key=lambda one: -one[1].number):
             special += self._special(position(route), outcome)
-        claim: list[Arg] = [len(wishes)]
+        claim: list[Arg] = [0] if section is None else [1, *section.argv(self.identity)]
+        claim.append(len(wishes))
         steps: list[int] = []
         for want, plan in wishes:
             claim += (want, len(plan))
@@ -266,6 +284,8 @@ class Broker:
             jobs = settlement.well.get(route, ())
             argv.append(len(jobs))
             argv += jobs
+        if section is not None:
+            keys += section.keys()
         return keys, argv + special + claim, steps
 
     def _special(self, position: int, outcome: Outcome) -> tuple[Arg, ...]:

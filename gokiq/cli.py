@@ -6,26 +6,46 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from types import ModuleType
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
-from gokiq import __version__, give_back, log, reload_command, web
+from gokiq import __version__, give_back, log, reload_command, status_command, web
 from gokiq.config import EVENTS, LANES, from_arguments
 from gokiq.errors import GokiqError
+from gokiq.limit_command import LimitCommand, PauseCommand
 
 #: Clean stop, also when jobs had to be pushed back.
 EXIT_OK = 0
 #: Bad flag or value, app or Redis that does not come up; and -h, as Sidekiq has it.
 EXIT_FAILURE = 1
 
-#: Words that may stand in place of the server's flags.
-COMMANDS: dict[str, ModuleType] = {"give-back": give_back, "reload": reload_command, "web": web}
+
+class Command(Protocol):
+    """A word that may stand in place of the server's flags."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Its own flags."""
+
+
+#: Those that talk to running processes over Redis.
+LIMIT, PAUSE, RESUME = LimitCommand(), PauseCommand(is_pause=True), PauseCommand(is_pause=False)
+COMMANDS: dict[str, Command] = {
+    "give-back": give_back,
+    "limit": LIMIT,
+    "pause": PAUSE,
+    "reload": reload_command,
+    "resume": RESUME,
+    "status": status_command,
+    "web": web,
+}
 
 EPILOG = """\
 examples:
   gokiq-fast                               the Rails app in this folder, config/sidekiq.yml
   gokiq-fast -c 500 -q critical,3 -q default
   gokiq-fast -r ./app.rb --workers 4
+  gokiq-fast status                        what waits and runs in each queue, and why not more
+  gokiq-fast limit mailers 10              at most so many at once, from now on, see its -h
+  gokiq-fast pause mailers                 claim no more jobs of a queue; resume: claim them again
   gokiq-fast reload                        load new code without a gap, see its -h
   gokiq-fast web                           Sidekiq's Web UI for the app, see its -h
   gokiq-fast give-back                     return the jobs of dead gokiq processes, see its -h
@@ -108,6 +128,12 @@ def parser() -> argparse.ArgumentParser:
         "second; cluster:TARGET=N: in all processes together; repeatable",
     )
     ours.add_argument(
+        "--adaptive",
+        metavar="TARGET[=MIN..MAX]",
+        action="append",
+        help="find the limit of a queue, or total, by how long jobs take; repeatable",
+    )
+    ours.add_argument(
         "--health",
         metavar="ADDRESS",
         help="answer /live, /ready and /metrics on HOST:PORT, PORT or unix:PATH (default: nowhere)",
@@ -139,6 +165,11 @@ def _run_command(name: str, argv: Sequence[str]) -> NoReturn:
     arguments = command_parser(name).parse_args(argv)
     if name == "give-back":
         sys.exit(give_back.run(arguments, os.environ))
+    for word, command in (("limit", LIMIT), ("pause", PAUSE), ("resume", RESUME)):
+        if name == word:
+            sys.exit(command.run(arguments, os.environ))
+    if name == "status":
+        sys.exit(status_command.run(arguments, os.environ))
     if name == "reload":
         sys.exit(reload_command.run(arguments))
     web.run(web.from_arguments(arguments, os.environ), os.environ)

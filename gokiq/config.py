@@ -14,8 +14,8 @@ from pathlib import Path
 from gokiq.cpus import usable_cpus
 from gokiq.errors import ConfigError
 from gokiq.health import PATH_BYTES, Address, parse_address
-from gokiq.limits import from_flags
 from gokiq.log import LEVELS
+from gokiq.regime import check_flags
 
 #: Default shutdown timeout, seconds (Sidekiq's own).
 DEFAULT_TIMEOUT_S = 25
@@ -44,6 +44,8 @@ class Config:
     max_age_s: float | None
     #: `TARGET=N` and the like, as given.
     limits: tuple[str, ...]
+    #: `TARGET` or `TARGET=MIN..MAX`, as given.
+    adaptive: tuple[str, ...]
     #: Where probes are answered; None: nowhere.
     health: Address | None
     ruby: str | None
@@ -64,6 +66,7 @@ def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
     what is allowed.
     """
     here = _here(environ)
+    check_flags(arguments.limit or (), arguments.adaptive or ())
     require = arguments.require
     directory = Path(require) if require and Path(require).is_dir() else Path(".")
     _check_paths(arguments, directory)
@@ -85,7 +88,8 @@ def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
         max_rss_mb=_count("--max-rss", arguments, environ, "GOKIQ_MAX_RSS"),
         max_jobs=_count("--max-jobs", arguments, environ, "GOKIQ_MAX_JOBS"),
         max_age_s=_seconds("--max-age", arguments, environ, "GOKIQ_MAX_AGE"),
-        limits=_limits(arguments.limit),
+        limits=tuple(arguments.limit or ()),
+        adaptive=tuple(arguments.adaptive or ()),
         health=_health(arguments.health, environ),
         sidecar=_sidecar(arguments.sidecar),
         ruby=arguments.ruby or environ.get("GOKIQ_RUBY") or None,
@@ -176,12 +180,6 @@ def _sidecar(value: str | None) -> str | None:
             f"--sidecar {value}: the path has {size} bytes, at most {PATH_BYTES} are allowed"
         )
     return path
-
-
-def _limits(flags: Sequence[str] | None) -> tuple[str, ...]:
-    given = tuple(flags or ())
-    from_flags(given)
-    return given
 
 
 def _health(flag: str | None, environ: Mapping[str, str]) -> Address | None:

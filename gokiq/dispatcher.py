@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 
 from gokiq.app import AppInfo, Route
 from gokiq.broker import Broker, Settlement, Taken, Wish
@@ -23,7 +24,10 @@ from gokiq.core import (
 )
 from gokiq.errors import ConnectionLost, ReplyError
 from gokiq.fleet import Fleet
+from gokiq.gate import Gate, Need
+from gokiq.guards import Section
 from gokiq.job import describe
+from gokiq.limits import Rules, Target
 from gokiq.log import get_logger
 from gokiq.order import QueueOrder
 from gokiq.sidecar import Ended
@@ -65,6 +69,8 @@ class Dispatcher:
         self._valve = valve
         self._fleet = fleet
         self._rng = rng
+        #: Limits beside the slots.
+        self.gate = Gate(rng)
         self._route(app)
         self._pending = Settlement()
         self._unsent: list[Job] = []
@@ -96,23 +102,41 @@ class Dispatcher:
         self._outage_s = 0.0
         self._complaint = ""
         self._complain_from = 0.0
+        #: Jobs that were settled, by route.
+        self.settled_by_route: Counter[int] = Counter()
         #: Sees newly claimed jobs before they are sent; keeps those that must not run now.
         self.screen: Callable[[list[Job]], list[Job]] = lambda jobs: jobs
 
     def _route(self, app: AppInfo) -> None:
+        self._routes = app.routes
         self._queue_of = [route.queue for route in app.routes]
         self._capsule_of = [route.capsule for route in app.routes]
         self._stray_routes = set(range(len(app.routes))) - app.live_routes
         self._orders = _orders(app, self._rng)
         self._hungry = dict.fromkeys(self._orders, True)
+        self._routes_of: dict[str, list[int]] = {name: [] for name in self._orders}
+        for route in sorted(app.live_routes):
+            self._routes_of[self._capsule_of[route]].append(route)
 
     # what others tell us
 
-    def reloaded(self, app: AppInfo) -> None:
-        """Claim by the capsules of this app from now on; its routes begin with those known before.
-        Jobs of a queue that it does not read are settled, and go back if they were not sent.
+    def limit(self, rules: Rules, needs: Mapping[Target, Need], *, is_first: bool = False) -> None:
+        """Claim by these limits from now on; jobs that are out stay out."""
+        self.gate.obey(rules, needs, self._routes, self._out(), is_first=is_first)
+        self.poke()
+
+    def _out(self) -> list[Job]:
+        """Jobs that are claimed."""
+        ended = [job for jobs in self._pending.well.values() for job in jobs]
+        return [*self.running(), *self._unsent, *self._held.values(), *ended]
+
+    def reloaded(self, app: AppInfo, rules: Rules, needs: Mapping[Target, Need]) -> None:
+        """Claim by the capsules of this app, and these limits, from now on; its routes begin with
+        those known before. Jobs of a queue that it does not read are settled, and go back if they
+        were not sent.
         """
         self._route(app)
+        self.gate.obey(rules, needs, self._routes, self._out())
         self._valve.resize({c.name: c.concurrency for c in app.capsules})
         unsent, self._unsent = self._unsent, []
         self._send(unsent)
@@ -122,6 +146,7 @@ class Dispatcher:
         """There may be jobs in the queues; look."""
         for capsule in self._hungry:
             self._hungry[capsule] = True
+        self.gate.poke()
         self._wake.set()
 
     def quiet(self) -> None:
@@ -136,6 +161,8 @@ class Dispatcher:
 
     def finished(self, ended: Ended) -> None:
         """Jobs ended in a worker."""
+        if self.gate.is_active:
+            self.gate.finished(ended.well, ended.special)
         for route, jobs in ended.well.items():
             self._pending.add_well(route, jobs)
             self.processed += len(jobs)
@@ -208,7 +235,9 @@ class Dispatcher:
         """True while there is more work in the queues than slots for it, or none is wanted: no
         wake-up needed.
         """
-        return self._is_quiet or (not self.starving.is_set() and all(self._hungry.values()))
+        return self._is_quiet or (
+            not self.starving.is_set() and all(map(self._is_hungry, self._hungry))
+        )
 
     @property
     def in_flight(self) -> int:
@@ -225,6 +254,26 @@ class Dispatcher:
         """How long there was a `fault`, over our life, seconds."""
         since = time.monotonic() - self._fault_since if self.fault else 0.0
         return self._outage_s + since
+
+    def why_not_more(self, route: int) -> str:
+        """What keeps this route's queue from running one job more, in a word or two; empty when
+        nothing does.
+        """
+        capsule = self._capsule_of[route]
+        if self._is_quiet:
+            return "quiet"
+        if self.fault:
+            return "redis"
+        if not self._fleet.ready_count:
+            return "no worker"
+        why = self.gate.why(route) if self.gate.is_active else ""
+        if not why and (self._valve.free(capsule) == 0 or self._fleet.room <= len(self._unsent)):
+            return "slots"
+        return why
+
+    def claimed_by_route(self) -> Counter[int]:
+        """Jobs that are claimed, by route."""
+        return Counter(job.route for job in self._out())
 
     def running(self) -> list[Job]:
         """Jobs out at the workers, in no order."""
@@ -264,9 +313,19 @@ class Dispatcher:
             if delay > 0:
                 await asyncio.sleep(delay)
             else:
-                await self._wake.wait()
+                await self._woken()
         if self._pending.size and 2 * self._valve.taken >= self._valve.limit > 16:
             await self._gather()
+
+    async def _woken(self) -> None:
+        """Wait for news, or until a limit admits more by itself."""
+        retry_at = self.gate.retry_at if self.gate.is_active else None
+        if retry_at is None or self._is_quiet:
+            await self._wake.wait()
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(retry_at - time.monotonic(), 0.0)):
+                await self._wake.wait()
 
     async def _gather(self) -> None:
         """Wait for more outcomes to settle in one call."""
@@ -285,7 +344,7 @@ class Dispatcher:
             not self._is_quiet
             and self._fleet.room > 0
             and any(
-                self._valve.free(capsule) and not hungry for capsule, hungry in self._hungry.items()
+                self._valve.free(capsule) and self._is_short(capsule) for capsule in self._hungry
             )
         )
         if is_short:
@@ -293,9 +352,21 @@ class Dispatcher:
         else:
             self.starving.clear()
 
+    def _is_short(self, capsule: str) -> bool:
+        """Whether a new job of a queue that was found empty could be claimed at once."""
+        if self.gate.is_active:
+            return self.gate.is_starving(self._routes_of[capsule])
+        return not self._hungry[capsule]
+
+    def _is_hungry(self, capsule: str) -> bool:
+        """Whether a claim may find jobs that it may take."""
+        if self.gate.is_active:
+            return self.gate.is_hungry(self._routes_of[capsule])
+        return self._hungry[capsule]
+
     def _may_settle(self) -> bool:
         return self._must_reconcile or (
-            self._pending.size > 0 and time.monotonic() >= self._settle_from
+            (self._pending.size > 0 or self.gate.has_news) and time.monotonic() >= self._settle_from
         )
 
     def _may_claim(self) -> bool:
@@ -305,7 +376,7 @@ class Dispatcher:
             and time.monotonic() >= self._pause_until
             and self._fleet.room > len(self._unsent)
             and any(
-                hungry and self._valve.free(capsule) for capsule, hungry in self._hungry.items()
+                self._valve.free(capsule) and self._is_hungry(capsule) for capsule in self._hungry
             )
         )
 
@@ -318,12 +389,17 @@ class Dispatcher:
         self._send(())
         settlement, self._pending = self._pending, Settlement()
         ended = settlement.by_route()
-        wishes, capsules = self._wishes(ended)
-        if not settlement.size and not wishes:
+        coming = self.gate.coming(settlement.numbers()) if self.gate.is_active else None
+        wishes, capsules = self._wishes(ended, coming)
+        if not settlement.size and not wishes and not self.gate.has_news:
             self._pending = settlement
             return
+        section = None
+        if coming is not None:
+            steps = [route for _, plan in wishes for route, _ in plan]
+            section = self.gate.section(steps, coming)
         try:
-            taken = await self._broker.settle_claim(settlement, wishes)
+            taken = await self._broker.settle_claim(settlement, wishes, section)
         except BaseException:
             self._put_back(settlement)
             raise
@@ -334,10 +410,29 @@ class Dispatcher:
             self._note("")
         self._release(settlement, ended, taken)
         self._receive(taken, wishes, capsules)
+        if section is not None:
+            self._heed(section, taken, wishes)
 
-    def _wishes(self, ended: dict[int, int]) -> tuple[list[Wish], list[str]]:
+    def _heed(self, section: Section, taken: Taken, wishes: list[Wish]) -> None:
+        """What the guards said, and which queues had less than they would have admitted."""
+        self.gate.answered(section, taken.left)
+        if not taken.lease_held or taken.refusal:
+            return
+        steps = []
+        counts = iter(taken.counts)
+        for want, plan in wishes:
+            left = want
+            for route, most in plan:
+                found = next(counts)
+                steps.append((route, min(left, most), found))
+                left -= found
+        self.gate.found(section, taken.left, steps)
+
+    def _wishes(
+        self, ended: dict[int, int], coming_of: Mapping[Target, int] | None
+    ) -> tuple[list[Wish], list[str]]:
         """How many jobs each capsule may claim once `ended` (route -> outcomes in the same call) is
-        settled.
+        settled; `coming_of` is the same by target, where there are limits.
         """
         if self._is_quiet or time.monotonic() < self._pause_until:
             return [], []
@@ -347,10 +442,15 @@ class Dispatcher:
         room = self._fleet.room - len(self._unsent)
         wishes: list[Wish] = []
         capsules: list[str] = []
+        caps = None if coming_of is None else self.gate.open_caps(coming_of)
         for capsule, order in self._orders.items():
             want = min(room, self._valve.free(capsule, coming[capsule]), self._most)
-            if want > 0 and self._hungry[capsule]:
-                wishes.append((want, order.plan(want)))
+            if want <= 0 or not (caps is not None or self._hungry[capsule]):
+                continue
+            plan = order.plan(want, caps)
+            if plan:
+                want = min(want, sum(most for _, most in plan))
+                wishes.append((want, plan))
                 capsules.append(capsule)
                 room -= want
         return wishes, capsules
@@ -366,6 +466,9 @@ class Dispatcher:
     def _release(self, settlement: Settlement, ended: dict[int, int], taken: Taken) -> None:
         for route, count in ended.items():
             self._valve.release(self._capsule_of[route], count)
+            self.settled_by_route[route] += count
+        if self.gate.is_active:
+            self.gate.settled(settlement.numbers() - taken.unwritten)
         self._released.set()
         if taken.unwritten:
             for route, outcome in settlement.special:
@@ -413,6 +516,8 @@ class Dispatcher:
         if claimed_bytes:
             self._most = max(CLAIM_BYTES * (number - taken.first_number) // claimed_bytes, 1)
         if claimed:
+            if self.gate.is_active:
+                self.gate.claimed(claimed)
             self._send(self.screen(claimed))
 
     def _send(self, jobs: Iterable[Job]) -> None:
@@ -470,6 +575,7 @@ class Dispatcher:
         self._must_reconcile = False
         self._note("")
         self._forget_settled(held.keys())
+        self.gate.keep(held.keys())
         known = {job.number for job in self.running()} | {job.number for job in self._unsent}
         known |= self._pending.numbers() | self._held.keys()
         now = time.monotonic()
@@ -485,6 +591,8 @@ class Dispatcher:
                 self._bury_giant(giant)
         if unknown:
             log.info("Reconciled: %d claims whose reply was lost run now", len(unknown))
+            if self.gate.is_active:
+                self.gate.claimed(found)
             self._send(self.screen(found))
 
     def _freest(self, route: int) -> int:

@@ -11,12 +11,12 @@ import time
 from collections.abc import Mapping
 
 from gokiq.broker import LEASE_S, Broker
-from gokiq.errors import ConfigError, ConnectionLost, GokiqError, ReplyError
+from gokiq.errors import ConnectionLost, GokiqError, ReplyError
 from gokiq.identity import is_local, is_proved_dead
 from gokiq.reaper import RENEW_S, SETTLE_IN_S
 from gokiq.redis_info import uptime_s
 from gokiq.redis_link import RedisLink
-from gokiq.redis_url import address_from_url
+from gokiq.redis_url import address_from_url, find_url
 
 #: How often we look whether a lease has run out, seconds.
 LOOK_S = 0.5
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Exit code 0: no claim is left but those of living owners. Raises GokiqError."""
-    link = RedisLink(address_from_url(_url(arguments.redis, environ)), name="gokiq-give-back")
+    link = RedisLink(address_from_url(find_url(arguments.redis, environ)), name="gokiq-give-back")
 
     async def main() -> int:
         try:
@@ -51,16 +51,6 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return asyncio.run(main())
     except (ConnectionLost, ReplyError) as error:
         raise GokiqError(f"{error}; give the address with --redis or REDIS_URL") from error
-
-
-def _url(flag: str | None, environ: Mapping[str, str]) -> str:
-    """As Sidekiq finds it: the variable that REDIS_PROVIDER names, REDIS_URL, this host."""
-    if flag:
-        return flag
-    provider = environ.get("REDIS_PROVIDER")
-    if provider and not environ.get(provider):
-        raise ConfigError(f"REDIS_PROVIDER {provider}: there is no variable of that name")
-    return environ.get(provider or "REDIS_URL") or "redis://127.0.0.1:6379/0"
 
 
 async def _give_back(link: RedisLink) -> int:

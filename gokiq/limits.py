@@ -243,6 +243,12 @@ def _from_texts(fields: Mapping[str, str], said: str) -> Rules:
     return Rules(process, cluster, rates)
 
 
+def adaptive_targets(given: object) -> Iterator[tuple[Target, Mapping[str, Any]]]:
+    """What the `adaptive` section sets for which target. Raises ConfigError."""
+    for name, target, options in _entries("adaptive", given):
+        yield target, _mapping(f"gokiq: {name}", options)
+
+
 def parse_count(name: str, value: object) -> int | None:
     """A number of jobs, or `none`, which `name` was set to. Raises ConfigError."""
     return None if value == NONE else _count(name, value)

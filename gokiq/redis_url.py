@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from redis.asyncio.connection import SSLConnection, parse_url
 
 from gokiq.app import DEFAULT_PORT, RedisAddress
 from gokiq.errors import ConfigError
+
+
+def find_url(flag: str | None, environ: Mapping[str, str]) -> str:
+    """As Sidekiq finds it: the variable that REDIS_PROVIDER names, REDIS_URL, this host. Raises
+    ConfigError.
+    """
+    if flag:
+        return flag
+    provider = environ.get("REDIS_PROVIDER")
+    if provider and not environ.get(provider):
+        raise ConfigError(f"REDIS_PROVIDER {provider}: there is no variable of that name")
+    return environ.get(provider or "REDIS_URL") or "redis://127.0.0.1:6379/0"
 
 
 def address_from_url(url: str) -> RedisAddress:

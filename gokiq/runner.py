@@ -20,6 +20,7 @@ from gokiq import __version__, runfile, terminal, title
 from gokiq.app import AppInfo, app_info
 from gokiq.broker import Broker
 from gokiq.config import Config
+from gokiq.control import Control, ControlWatch
 from gokiq.deadline import BOOT_LIMIT_S, ENSURE_S, FAREWELL_S, within
 from gokiq.dispatcher import Dispatcher
 from gokiq.errors import BootError, ConnectionLost, GokiqError, ReplyError
@@ -33,10 +34,12 @@ from gokiq.notify import Notifier
 from gokiq.poller import Poller
 from gokiq.procstat import rss_kb
 from gokiq.quarantine import Quarantine
+from gokiq.queue_status import QueueStatus
 from gokiq.reaper import Reaper
 from gokiq.recycler import Limits, Recycler
 from gokiq.redis_info import RedisWatch, check_server
 from gokiq.redis_link import RedisLink
+from gokiq.regime import Regime
 from gokiq.reload import Reloader
 from gokiq.roots import Roots, socket_path
 from gokiq.stalls import Stalls
@@ -148,6 +151,8 @@ class Runner:
         await self._check_redis(broker, app)
         valve = Valve({c.name: c.concurrency for c in app.capsules})
         dispatcher = Dispatcher(broker, valve, app, self._fleet, self._rng)
+        regime = Regime(self._config.limits, self._config.adaptive, self._rng)
+        regime.serve(app)
         quarantine = Quarantine(broker, self._fleet, self._monitor, dispatcher, app)
         dispatcher.screen = quarantine.screen
         config = self._config
@@ -160,15 +165,23 @@ class Runner:
             rss_kb=self._rss_kb,
             is_quiet=lambda: self._is_quiet,
             on_signal=self._on_signal,
-            on_beat=lambda: self._on_beat(board.app, dispatcher),
+            on_beat=lambda: self._on_beat(board.app, dispatcher, queue_status),
         )
         heartbeat = Heartbeat(broker, app, self._identity, sources)
         poller = Poller(broker, app, self._rng, dispatcher.poke, self._fleet.client_push)
+        queue_status = QueueStatus(lambda: board.app, dispatcher, valve, self._fleet)
+
+        async def on_question(word: str) -> None:
+            answer = Control(broker.link).answer
+            await answer(self._identity.name, word, queue_status.document())
+
         waker = Waker(self._link(app, "wake"), dispatcher)
+        control = ControlWatch(self._link(app, "limits"), regime.order, on_question)
         redis_watch = RedisWatch(broker.link)
         try:
             await reaper.first()
             await heartbeat.prune()
+            await control.first()
         except ConnectionLost as error:
             raise BootError(str(error)) from error
         except ReplyError as error:
@@ -176,6 +189,8 @@ class Runner:
                 f"Redis refuses to register us: {error} (its memory, or our permissions; "
                 "see INFO memory and ACL LOG)"
             ) from error
+        dispatcher.limit(regime.rules, regime.needs, is_first=True)
+        regime.apply = dispatcher.limit
         self._fleet.on_finished = dispatcher.finished
         self._fleet.on_orphans = dispatcher.give_back
         self._fleet.on_room = dispatcher.room_changed
@@ -183,7 +198,15 @@ class Runner:
         self._fleet.on_solo = quarantine.solo_changed
         self._fleet.welcome_all(self._identity.name, app.wire_routes())
         board = Switchboard(
-            app, self._identity, broker, dispatcher, quarantine, heartbeat, poller, self._on_switch
+            app,
+            self._identity,
+            broker,
+            dispatcher,
+            quarantine,
+            heartbeat,
+            poller,
+            regime,
+            self._on_switch,
         )
 
         async with asyncio.TaskGroup() as tasks:
@@ -194,6 +217,7 @@ class Runner:
                 tasks.create_task(heartbeat.run(), name="heartbeat"),
                 tasks.create_task(reaper.run(), name="reaper"),
                 tasks.create_task(waker.run(), name="waker"),
+                tasks.create_task(control.run(), name="control"),
                 tasks.create_task(quarantine.run(), name="quarantine"),
                 tasks.create_task(self._announce(app, heartbeat), name="announce"),
                 tasks.create_task(self._reloader.run(board), name="reloader"),
@@ -289,8 +313,9 @@ class Runner:
         except (ConnectionLost, ReplyError) as error:
             raise BootError(f"{error}; start Redis or correct {app.redis.origin}") from error
 
-    def _on_beat(self, app: AppInfo, dispatcher: Dispatcher) -> None:
+    def _on_beat(self, app: AppInfo, dispatcher: Dispatcher, queue_status: QueueStatus) -> None:
         self._fleet.beat()
+        queue_status.beat()
         concurrency = sum(c.concurrency for c in app.capsules)
         status = f"[{len(dispatcher.running())} of {concurrency} busy]"
         if self._is_quiet:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from gokiq.app import AppInfo
 from gokiq.broker import Broker
 from gokiq.dispatcher import Dispatcher
-from gokiq.errors import BootError, ConnectionLost, ReplyError
+from gokiq.errors import BootError, ConfigError, ConnectionLost, ReplyError
 from gokiq.heartbeat import Heartbeat
 from gokiq.identity import Identity
 from gokiq.poller import Poller
 from gokiq.quarantine import Quarantine
 from gokiq.redis_info import check_server
+from gokiq.regime import Regime
 
 
 @dataclass(slots=True)
@@ -27,6 +28,7 @@ class Switchboard:
     quarantine: Quarantine
     heartbeat: Heartbeat
     poller: Poller
+    regime: Regime
     #: Told of every switch.
     on_switch: Callable[[AppInfo], None]
 
@@ -39,12 +41,15 @@ class Switchboard:
         app = app.following(self.app)
         queues = [route.queue for route in app.routes]
         try:
+            self.regime.check(app)
             await check_server(self.broker.link, app)
             self.broker.reloaded(
                 queues, dead_max_jobs=app.dead_max_jobs, dead_timeout_s=app.dead_timeout_s
             )
             # Peers find our claims by the register: a new queue is in it before its first claim.
             await self.broker.renew(self.identity.about())
+        except ConfigError as error:
+            raise BootError(str(error)) from error
         except (ConnectionLost, ReplyError) as error:
             raise BootError(f"Redis did not answer: {error}; try again when it does") from error
         return app
@@ -55,7 +60,8 @@ class Switchboard:
         self.quarantine.reloaded(app)
         self.poller.reloaded(app)
         self.heartbeat.reloaded(app)
-        self.dispatcher.reloaded(app)
+        self.regime.serve(app)
+        self.dispatcher.reloaded(app, self.regime.rules, self.regime.needs)
         self.on_switch(app)
 
 

@@ -13,11 +13,13 @@
 --       S, then S times: op, route, number, processed, failed, score, payload
 --         op 0 release; 1 to retry; 2 to dead; 3 back to the tail of the queue, unchanged
 --         an empty payload stands for the bytes of the claim itself
+--       0, or 1 and what lua/guards.lua reads: claims are guarded
 --       G, then G times: want, E, then E times: route, most
 --         a group (capsule) takes up to `want` jobs, entry by entry, up to `most` from each
 -- Reply {lease held 0/1, outcomes dropped because the claim was no longer held,
 --        error text or '', {numbers of special outcomes that could not be written},
 --        {payloads of entry 1}, {payloads of entry 2}, ...}  oldest job first
+--       behind them, if claims are guarded, what the guards say
 --
 -- A claim is written before its job leaves the list, and an outcome before its claim is released: if Redis refuses a
 -- write half-way (maxmemory), the job is still in one place at least.
@@ -132,15 +134,30 @@ local function take(r, most)
   return jobs
 end
 
+local is_guarded = ARGV[at] == '1'
+at = at + 1
+if is_guarded then at = read_guards(at, 8 + 2 * R) end
+
+local function take_guarded(step, r, most)
+  local jobs = {}
+  most = admitted(step.gate, most)
+  if most > 0 then jobs = take(r, most) end
+  consume(step.gate, #jobs)
+  return jobs
+end
+
 local G = tonumber(ARGV[at])
+local step = 0
 at = at + 1
 for _ = 1, G do
   local want, E = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
   at = at + 2
   for _ = 1, E do
     local jobs = {}
+    step = step + 1
     if open and want > 0 then
-      jobs = take(tonumber(ARGV[at]), math.min(want, tonumber(ARGV[at + 1])))
+      local r, most = tonumber(ARGV[at]), math.min(want, tonumber(ARGV[at + 1]))
+      jobs = is_guarded and take_guarded(guarded_steps[step], r, most) or take(r, most)
       want = want - #jobs
     end
     reply[#reply + 1] = jobs
@@ -148,4 +165,5 @@ for _ = 1, G do
   end
 end
 
+if is_guarded then reply[#reply + 1] = write_guards() end
 return reply

@@ -24,6 +24,7 @@ from gokiq.core import Outcome
 from gokiq.dispatcher import CLAIM_BYTES, Dispatcher, linger_s
 from gokiq.errors import ConnectionLost
 from gokiq.fleet import Fleet
+from gokiq.limits import Rules
 from gokiq.redis_link import RedisLink
 from gokiq.valve import Valve
 from gokiq.waker import Waker
@@ -243,7 +244,7 @@ def test_jobs_claimed_by_rules_that_have_changed_meanwhile_go_back(
                 app = app_info(hello(redis=server.socket, queues=[("added", 0)], concurrency=3))
                 before = app_info(hello(redis=server.socket))
                 stage.broker.reloaded(["default", "added"], dead_max_jobs=9, dead_timeout_s=9)
-                stage.dispatcher.reloaded(app.following(before))
+                stage.dispatcher.reloaded(app.following(before), Rules(), {})
             return taken
 
         stage.broker.settle_claim = then_reload  # type: ignore[method-assign]

@@ -1,0 +1,379 @@
+"""What may be claimed now under the rules: counts the jobs of every limited target, guards claims.
+Pure; the caller brings the clock and speaks with Redis.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Protocol
+
+from gokiq.app import Route
+from gokiq.core import Job, Outcome
+from gokiq.guards import Guard, Kind, Left, Section, of_rate
+from gokiq.limits import TOTAL, Rules, Target, capsule, dependency, job_class, queue
+from gokiq.limits import Kind as Of
+from gokiq.lookahead import kind_of
+
+#: While all processes together have reached a limit, one that has room looks again after this long,
+#: seconds; half of it at least, at random.
+PERMIT_LOOK_S = 0.1
+#: A limit for all processes that is new counts from now on, but claims under it wait until the
+#: others have said how many jobs they have, seconds.
+NEWS_S = 0.3
+#: More than any job count.
+_NO_LIMIT = 1_000_000_000
+
+
+class Need(Protocol):
+    """What bounds the jobs of a dependency by how it fares (dependencies.Dependency)."""
+
+    def free(self) -> int | None:
+        """Jobs that may be claimed now; None: any number."""
+
+    def claimed(self, jobs: int) -> None:
+        """So many more are out."""
+
+    def finished(
+        self, kind: str, elapsed_s: float, claimed_at: float, status: int, error_class: str
+    ) -> None:
+        """One has ended in a worker."""
+
+    def returned(self, claimed_at: float, jobs: int = 1) -> None:
+        """So many are out no longer, and nothing is known of their end."""
+
+    @property
+    def blocked_by(self) -> str:
+        """Why `free` is 0 now: `limit` or `breaker`; empty when it is not."""
+
+    @property
+    def retry_at(self) -> float | None:
+        """When `free` may rise without a job's end, monotonic seconds."""
+
+    @property
+    def limit(self) -> int | None:
+        """Jobs at once; None: any number."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A claimed job, and what it counts for."""
+
+    route: int
+    targets: tuple[Target, ...]
+    kind: str
+    claimed_at: float
+    has_ended: bool = False
+
+
+class Gate:
+    """Without rules and needs it is not `active`, and nothing has to be told."""
+
+    def __init__(
+        self, rng: random.Random | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._rng = rng or random.Random()
+        self._clock = clock
+        self._rules = Rules()
+        self._needs: Mapping[Target, Need] = {}
+        self._routes: Sequence[Route] = ()
+        self._by_route: list[tuple[Target, ...]] = []
+        self._by_kind: dict[str, tuple[Target, ...]] = {}
+        self._open: dict[int, _Open] = {}
+        self._count: Counter[Target] = Counter()
+        self._blocked: dict[Target, float] = {}
+        self._others: dict[Target, int] = {}
+        #: What Redis has as ours.
+        self._written: dict[Target, int] = {}
+        self._dry: set[int] = set()
+        #: Whether there is anything that bounds.
+        self.is_active = False
+        #: Whether classes are limited, so that jobs must be looked at before they are claimed.
+        self.looks_ahead = False
+        #: Whether Redis must hear from us although nothing is claimed or settled.
+        self.has_news = False
+
+    # rules
+
+    def obey(
+        self,
+        rules: Rules,
+        needs: Mapping[Target, Need],
+        routes: Sequence[Route],
+        jobs: Iterable[Job],
+        *,
+        is_first: bool = False,
+    ) -> None:
+        """From now on these rules count, for claims by these routes; `jobs` are all that are out.
+        Needs are by their target: a dependency, or a queue that is its own.
+        """
+        new = set(rules.cluster) - set(self._rules.cluster)
+        new_needs = [
+            target for target, need in needs.items() if self._needs.get(target) is not need
+        ]
+        self._rules, self._needs, self._routes = rules, needs, routes
+        limited = rules.targets() | set(needs)
+        self._by_route = [self._of_route(route, limited) for route in routes]
+        self._by_kind = {}
+        self.looks_ahead = any(
+            target.kind is Of.CLASS
+            and (target in limited or dependency(rules.dependencies.get(target, "")) in limited)
+            for target in (*limited, *rules.dependencies)
+        )
+        self._recount(jobs)
+        for target in new_needs:
+            needs[target].claimed(self._count[target])
+        self._blocked = {t: at for t, at in self._blocked.items() if t in limited}
+        if not is_first:
+            self._blocked |= dict.fromkeys(new, self._clock() + NEWS_S)
+        self._settle_news()
+        self.poke()
+
+    def _settle_news(self) -> None:
+        self._written = {target: held for target, held in self._written.items() if held}
+        self.has_news = any(
+            self._written.get(target, 0) != self._held(target) for target in self._permitted()
+        )
+        self.is_active = bool(self._rules or self._needs or self._written)
+
+    def _of_route(self, route: Route, limited: Set[Target]) -> tuple[Target, ...]:
+        named = self._rules.dependencies.get(queue(route.queue), "")
+        found = (TOTAL, capsule(route.capsule), queue(route.queue), dependency(named))
+        return tuple(target for target in found if target in limited)
+
+    def _of_kind(self, kind: str) -> tuple[Target, ...]:
+        """What jobs of a class count for beside their queue."""
+        found = self._by_kind.get(kind)
+        if found is None:
+            limited = self._rules.targets() | set(self._needs)
+            target = job_class(kind)
+            named = dependency(self._rules.dependencies.get(target, ""))
+            found = tuple(one for one in (target, named) if one in limited)
+            self._by_kind[kind] = found
+        return found
+
+    def _recount(self, jobs: Iterable[Job]) -> None:
+        known, self._open = self._open, {}
+        self._count.clear()
+        for job in jobs:
+            self._enter(job, known.get(job.number))
+
+    # what happens to jobs
+
+    def claimed(self, jobs: Iterable[Job]) -> None:
+        """These are out from now on."""
+        fresh: Counter[Target] = Counter()
+        for job in jobs:
+            fresh.update(t for t in self._enter(job).targets if t in self._needs)
+        for target, count in fresh.items():
+            self._needs[target].claimed(count)
+
+    def _enter(self, job: Job, known: _Open | None = None) -> _Open:
+        kind = kind_of(job.payload) if self.looks_ahead or self._needs else ""
+        targets = self._by_route[job.route]
+        if kind and self.looks_ahead:
+            targets = tuple(dict.fromkeys((*targets, *self._of_kind(kind))))
+        entry = _Open(
+            job.route, targets, kind, job.claimed_at, known is not None and known.has_ended
+        )
+        self._open[job.number] = entry
+        self._count.update(targets)
+        return entry
+
+    def finished(
+        self, well: Mapping[int, Sequence[Job]], special: Sequence[tuple[Job, Outcome]]
+    ) -> None:
+        """Jobs have ended in a worker; they are out until they are settled."""
+        if not self._needs:
+            return
+        for jobs in well.values():
+            for job in jobs:
+                self._report(job.number, job.elapsed_us, 0, "")
+        for job, outcome in special:
+            self._report(job.number, outcome.elapsed_us, outcome.status, outcome.error_class)
+
+    def _report(self, number: int, elapsed_us: int, status: int, error_class: str) -> None:
+        entry = self._open.get(number)
+        if entry is None or entry.has_ended:
+            return
+        entry.has_ended = True
+        for target in entry.targets:
+            if (need := self._needs.get(target)) is not None:
+                need.finished(entry.kind, elapsed_us / 1e6, entry.claimed_at, status, error_class)
+
+    def settled(self, numbers: Iterable[int]) -> None:
+        """Their claims are released."""
+        for number in numbers:
+            entry = self._open.pop(number, None)
+            if entry is None:
+                continue
+            for target in entry.targets:
+                self._count[target] -= 1
+                if target in self._rules.cluster:
+                    self._blocked.pop(target, None)
+                if not entry.has_ended and (need := self._needs.get(target)) is not None:
+                    need.returned(entry.claimed_at)
+
+    def keep(self, held: Set[int]) -> None:
+        """Only these claims are ours: Redis has said so."""
+        self.settled([number for number in self._open if number not in held])
+
+    def poke(self) -> None:
+        """There may be jobs in the queues."""
+        self._dry.clear()
+
+    # claiming
+
+    def coming(self, numbers: Iterable[int]) -> Counter[Target]:
+        """How many jobs of each target are settled in the same call."""
+        count: Counter[Target] = Counter()
+        for number in numbers:
+            if (entry := self._open.get(number)) is not None:
+                count.update(entry.targets)
+        return count
+
+    def caps(self, coming: Mapping[Target, int]) -> dict[int, int]:
+        """Jobs that may be claimed by each route that has a bound."""
+        now = self._clock()
+        rooms = {
+            target: self._room(target, now, coming.get(target, 0))
+            for target in {target for targets in self._by_route for target in targets}
+        }
+        caps: dict[int, int] = {}
+        for route, targets in enumerate(self._by_route):
+            bounds = [room for target in targets if (room := rooms[target]) is not None]
+            if self._routes[route].queue in self._rules.paused:
+                bounds.append(0)
+            if bounds:
+                caps[route] = min(bounds)
+        return caps
+
+    def open_caps(self, coming: Mapping[Target, int]) -> dict[int, int]:
+        """Of every route: 0 also where a claim would find nothing."""
+        caps = self.caps(coming)
+        return caps | dict.fromkeys(self._dry, 0)
+
+    def _room(self, target: Target, now: float, coming: int = 0) -> int | None:
+        """As far as we know without asking Redis; None: no bound."""
+        if self._blocked.get(target, 0.0) > now and not (coming and target in self._rules.cluster):
+            return 0
+        bounds = []
+        if (limit := self._rules.process.get(target)) is not None:
+            bounds.append(limit - self._count[target] + coming)
+        if (need := self._needs.get(target)) is not None and (free := need.free()) is not None:
+            bounds.append(free)
+        return max(min(bounds), 0) if bounds else None
+
+    def is_hungry(self, routes: Iterable[int], coming: Mapping[Target, int] | None = None) -> bool:
+        """Whether a claim by one of these routes may find something that we may take."""
+        caps = self.caps(coming or {})
+        return any(route not in self._dry and caps.get(route, 1) > 0 for route in routes)
+
+    def is_starving(self, routes: Iterable[int]) -> bool:
+        """Whether a new job by one of these routes could be claimed at once."""
+        caps = self.caps({})
+        return any(route in self._dry and caps.get(route, 1) > 0 for route in routes)
+
+    @property
+    def retry_at(self) -> float | None:
+        """When more may be claimed although no job has ended, monotonic seconds."""
+        now = self._clock()
+        times = [at for at in self._blocked.values() if at > now]
+        times += [at for need in self._needs.values() if (at := need.retry_at) and at > now]
+        return min(times, default=None)
+
+    def count(self, target: Target) -> int:
+        """Jobs of a limited target that are out."""
+        return self._count[target]
+
+    def limit(self, route: int) -> int | None:
+        """How many jobs of this route's queue may be out in this process as things are; None: no
+        limit.
+        """
+        limits: list[int] = []
+        for target in self._by_route[route]:
+            need = self._needs.get(target)
+            known = (self._rules.process.get(target), need.limit if need else None)
+            limits += [limit for limit in known if limit is not None]
+            if (limit := self._rules.cluster.get(target)) is not None:
+                limits.append(max(limit - self._others.get(target, 0), 0))
+        return min(limits, default=None)
+
+    def why(self, route: int) -> str:
+        """What keeps this route's queue from running one job more: `paused`, `breaker`, `rate` or
+        `limit`, the last three with what they are of; empty when nothing here does.
+        """
+        if self._routes[route].queue in self._rules.paused:
+            return "paused"
+        now = self._clock()
+        found = {}
+        for target in self._by_route[route]:
+            need = self._needs.get(target)
+            if need is not None and need.blocked_by == "breaker":
+                found["breaker"] = target
+            elif self._blocked.get(target, 0.0) > now:
+                found["rate" if target in self._rules.rates else "limit"] = target
+            elif self._room(target, now) == 0:
+                found["limit"] = target
+        return next((f"{k} {found[k]}" for k in ("breaker", "rate", "limit") if k in found), "")
+
+    def section(self, steps: Iterable[int], coming: Mapping[Target, int]) -> Section:
+        """Guards for a claim of these steps, given by their routes."""
+        section = Section()
+        for target in sorted(self._permitted()):
+            section.guard(self._permits(target, coming))
+        for route in steps:
+            guards = [g for t in self._by_route[route] for g in self._guards(t, coming)]
+            section.steps.append((section.gate(guards), None))
+        return section
+
+    def _permitted(self) -> set[Target]:
+        """What Redis must know our number of jobs of."""
+        return {*self._rules.cluster, *(t for t, held in self._written.items() if held)}
+
+    def _held(self, target: Target) -> int:
+        return self._count[target] if target in self._rules.cluster else 0
+
+    def _permits(self, target: Target, coming: Mapping[Target, int]) -> Guard:
+        limit = self._rules.cluster.get(target)
+        held = self._held(target)
+        if limit is None:
+            return Guard(Kind.PERMITS, target, _NO_LIMIT, 0)
+        return Guard(Kind.PERMITS, target, limit, held - coming.get(target, 0))
+
+    def _guards(self, target: Target, coming: Mapping[Target, int]) -> list[Guard]:
+        guards = []
+        room = self._room(target, self._clock(), coming.get(target, 0))
+        if room is not None:
+            guards.append(Guard(Kind.ROOM, target, room))
+        if target in self._rules.cluster:
+            guards.append(self._permits(target, coming))
+        if (rate := self._rules.rates.get(target)) is not None:
+            guards.append(of_rate(target, rate))
+        return guards
+
+    def answered(self, section: Section, left: Sequence[Left]) -> None:
+        """What the guards said, once what was settled and claimed is known here."""
+        now = self._clock()
+        for guard, says in zip(section.guards, left, strict=True):
+            target = guard.target
+            if guard.kind is Kind.PERMITS:
+                self._written[target] = says.held
+                self._others[target] = says.others
+                if says.room <= 0:
+                    wait_s = PERMIT_LOOK_S * (1 + self._rng.random()) / 2
+                    self._blocked[target] = now + wait_s
+            elif guard.kind is not Kind.ROOM and says.room <= 0:
+                self._blocked[target] = now + says.wait_s
+        self._settle_news()
+
+    def found(
+        self, section: Section, left: Sequence[Left], steps: Sequence[tuple[int, int, int]]
+    ) -> None:
+        """Of each step its route, how many jobs it asked for and how many it found."""
+        for (gate, _), (route, asked, found) in zip(section.steps, steps, strict=True):
+            if found < asked and not section.is_full(gate, left):
+                self._dry.add(route)

@@ -1,0 +1,189 @@
+"""`gokiq-fast status`: for each queue what waits, what runs, why there is not more, and how long it
+will take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gokiq.broker import OWNERS, claims_key, lease_key
+from gokiq.control import Control
+from gokiq.limit_command import say, speak
+from gokiq.redis_link import RedisLink
+
+#: How long processes have to answer, seconds; of those that do not, only what Redis says is shown.
+PATIENCE_S = 2.0
+#: How often we look for answers, seconds.
+LOOK_S = 0.02
+#: Reasons in the order in which they are shown where processes differ.
+_ORDER = ("paused", "breaker", "rate", "limit", "slots", "quiet", "redis", "no worker")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLine:
+    """One queue over all processes. `drain_s` is None when nothing has ended lately."""
+
+    queue: str
+    waiting: int
+    running: int
+    limit: int | None
+    why: str
+    per_s: float
+    drain_s: float | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own flags."""
+    parser.description = "Show what waits and runs in each queue, and why there is not more."
+    parser.epilog = "environment: REDIS_URL REDIS_PROVIDER"
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--redis", metavar="URL", help="the Redis of the app's Sidekiq")
+
+
+def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Exit code 0. Raises GokiqError."""
+
+    async def show(link: RedisLink) -> int:
+        answers, silent = await _ask(link)
+        lines = await _lines(link, answers, silent)
+        if arguments.json:
+            processes = {
+                name: {k: v for k, v in said.items() if k in ("slots", "claimed", "workers")}
+                for name, said in answers.items()
+            }
+            document = {
+                "processes": processes,
+                "silent": silent,
+                "queues": list(map(asdict, lines)),
+            }
+            say(json.dumps(document))
+        else:
+            for line in table(lines, answers, silent):
+                say(line)
+        return 0
+
+    return speak(arguments.redis, environ, show)
+
+
+async def _ask(link: RedisLink) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """What every living process says, and those that have not answered in time."""
+    control = Control(link)
+    owners = sorted(_text(key) for key in await link.call("HKEYS", OWNERS))
+    if owners:
+        has = await link.pipeline([("EXISTS", lease_key(one)) for one in owners])
+        owners = [one for one, lease in zip(owners, has, strict=True) if lease]
+    word = secrets.token_hex(8)
+    await control.ask(word)
+    deadline = time.monotonic() + PATIENCE_S
+    answers = await control.answers(owners, word)
+    while len(answers) < len(owners) and time.monotonic() < deadline:
+        await asyncio.sleep(LOOK_S)
+        answers = await control.answers(owners, word)
+    return answers, [one for one in owners if one not in answers]
+
+
+async def _lines(
+    link: RedisLink, answers: Mapping[str, dict[str, Any]], silent: Sequence[str]
+) -> list[QueueLine]:
+    pushed, paused = await link.pipeline([("SMEMBERS", "queues"), ("SMEMBERS", "paused")])
+    read = {name: None for said in answers.values() for name in said["queues"]}
+    names = [*read, *sorted({_text(name) for name in (*pushed, *paused)} - read.keys())]
+    if not names:
+        return []
+    waiting = await link.pipeline([("LLEN", f"queue:{name}") for name in names])
+    claims = [("HLEN", claims_key(one, name)) for name in names for one in silent]
+    unsaid = iter(await link.pipeline(claims) if claims else ())
+    held = {name: sum(next(unsaid) for _ in silent) for name in names}
+    is_paused = set(map(_text, paused))
+    return [
+        _line(name, waits, held[name], [s["queues"].get(name) for s in answers.values()], is_paused)
+        for name, waits in zip(names, waiting, strict=True)
+    ]
+
+
+def _line(
+    name: str, waiting: int, held: int, said: Sequence[dict[str, Any] | None], paused: set[str]
+) -> QueueLine:
+    known = [one for one in said if one is not None]
+    per_s = sum(one["per_s"] for one in known)
+    limits = [one["limit"] for one in known]
+    whys = [one["why"] for one in known]
+    why = ""
+    if name in paused:
+        why = "paused"
+    elif not known:
+        why = "no process reads it"
+    elif "" not in whys:
+        why = min(whys, key=_rank)
+    return QueueLine(
+        queue=name,
+        waiting=waiting,
+        running=held + sum(one["running"] for one in known),
+        limit=None if not limits or None in limits else sum(limits),
+        why=why if waiting else "",
+        per_s=round(per_s, 3),
+        drain_s=round(waiting / per_s, 1)
+        if per_s and why != "paused"
+        else 0.0
+        if not waiting
+        else None,
+    )
+
+
+def _rank(why: str) -> int:
+    return next((at for at, word in enumerate(_ORDER) if why.startswith(word)), len(_ORDER))
+
+
+def table(
+    lines: Sequence[QueueLine], answers: Mapping[str, dict[str, Any]], silent: Sequence[str]
+) -> list[str]:
+    """For people."""
+    rows = [("queue", "waiting", "running", "limit", "jobs/s", "drained in", "why not more")]
+    rows += map(_cells, lines)
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    text = [_row(row, widths) for row in rows]
+    slots = sum(said["slots"] for said in answers.values())
+    claimed = sum(said["claimed"] for said in answers.values())
+    workers = sum(said["workers"] for said in answers.values())
+    text.append(
+        f"{len(answers)} processes with {workers} workers, {claimed} of {slots} slots in use"
+    )
+    text += [f"{name} has not answered" for name in silent]
+    return text
+
+
+def _cells(line: QueueLine) -> tuple[str, str, str, str, str, str, str]:
+    return (
+        line.queue,
+        str(line.waiting),
+        str(line.running),
+        "" if line.limit is None else str(line.limit),
+        f"{line.per_s:.1f}",
+        _duration(line.drain_s) if line.waiting else "",
+        line.why,
+    )
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *numbers, last = zip(cells, widths, strict=True)
+    parts = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in numbers), last[0]]
+    return "  ".join(parts).rstrip()
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

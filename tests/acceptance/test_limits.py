@@ -1,0 +1,138 @@
+"""Limits from every place where they can be set, on the real thing: they hold, and show at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devtools.gokiq import GokiqFast
+from devtools.redis_jobs import count_claims
+from devtools.redis_server import RedisServer
+from tests.acceptance.stage import Stage, payload
+
+pytestmark = pytest.mark.acceptance
+
+SOON_S = 1.0
+LIMIT_S = 60.0
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    with RedisServer() as redis:
+        yield Stage(redis, tmp_path)
+
+
+def operate(stage: Stage, *words: str) -> str:
+    """Run a command beside the server; its output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gokiq", *words, "--redis", stage.redis.url],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def status(stage: Stage) -> dict[str, Any]:
+    """Queues as `gokiq-fast status` has them."""
+    document = json.loads(operate(stage, "status", "--json"))
+    return {line["queue"]: line for line in document["queues"]}
+
+
+def until(server: GokiqFast, condition: Callable[[], bool], what: str) -> float:
+    """How long it took, seconds."""
+    began = time.monotonic()
+    server.wait_until(condition, timeout_s=LIMIT_S, what=what)
+    return time.monotonic() - began
+
+
+def push(stage: Stage, queue: str, count: int, seconds: float = 300, **options: object) -> None:
+    jobs = [
+        payload(f"{queue}{i:08x}", "SleepJob", seconds, queue=queue, **options)
+        for i in range(count)
+    ]
+    stage.client.sadd("queues", queue)
+    stage.client.lpush(f"queue:{queue}", *jobs)
+
+
+def out(stage: Stage, queue: str) -> int:
+    """Jobs of a queue that have left it."""
+    keys = stage.client.keys(f"gokiq:claims:*:{queue}")
+    return sum(int(stage.client.hlen(key)) for key in keys)  # type: ignore[arg-type]
+
+
+def test_limits_of_the_configuration_of_flags_and_of_operators_hold_and_show(stage: Stage) -> None:
+    for queue in ("a", "b", "c", "d"):
+        push(stage, queue, 40)
+    config = stage.folder / "sidekiq.yml"
+    config.write_text(
+        ":queues: [a, b, c, d]\n:gokiq:\n  limits:\n    queues: {a: 3, b: 9}\n    total: 30\n"
+        "  rates: {queues: {d: 4/h burst 4}}\n"
+    )
+    stage.client.sadd("paused", "c")
+    args = ("-C", str(config), "-c", "50", "--workers", "1", "--limit", "b=5", "-t", "1")
+    with stage.gokiq(*args) as server:
+        server.wait_ready()
+        until(server, lambda: count_claims(stage.client) == 12, "limits are used to the full")
+        seen = status(stage)
+        assert [seen[q]["running"] for q in "abcd"] == [3, 5, 0, 4]
+        assert [seen[q]["why"] for q in "abcd"] == [
+            *("limit queue:a", "limit queue:b", "paused", "rate queue:d")
+        ]
+        assert [seen[q]["limit"] for q in "abcd"] == [3, 5, 30, 30]
+        assert [seen[q]["waiting"] for q in "abcd"] == [37, 35, 40, 36]
+
+        operate(stage, "limit", "a", "7")
+        assert out(stage, "a") == 3, "the tighter of two limits counts"
+        operate(stage, "limit", "a", "none", "--per-process")
+        assert until(server, lambda: out(stage, "a") == 7, "the limit was raised") < SOON_S
+        operate(stage, "resume", "c")
+        assert until(server, lambda: out(stage, "c") > 0, "the queue was resumed") < SOON_S
+        until(server, lambda: count_claims(stage.client) == 30, "the total is used to the full")
+        assert status(stage)["c"]["why"] == "limit total"
+        assert "queue:a: at most 7 at once in all processes together" in operate(stage, "limit")
+        operate(stage, "limit", "a", "default")
+        assert operate(stage, "limit").strip() == "nothing is set; the app's configuration counts"
+
+
+def test_four_processes_share_a_limit_that_a_crash_neither_exceeds_nor_leaks(stage: Stage) -> None:
+    push(stage, "default", 300, seconds=0.05)
+    most = 0
+    with ExitStack() as stack:
+        args = ("-c", "20", "--workers", "1", "--limit", "cluster:default=6", "-t", "2")
+        servers = [stack.enter_context(stage.gokiq(*args, name=f"g{i}")) for i in range(4)]
+
+        def holds() -> int:
+            nonlocal most
+            now = out(stage, "default")
+            most = max(most, now)
+            assert now <= 6
+            return now
+
+        until(servers[0], lambda: holds() and len(stage.runs()) > 60, "some jobs have run")
+        servers[1].kill()
+        before = len(stage.runs())
+        until(servers[0], lambda: holds() >= 0 and len(stage.runs()) > before + 60, "they go on")
+        servers[2].kill()
+        until(
+            servers[0],
+            lambda: holds() == 0 and stage.processed() >= 290 and not stage.client.keys("queue:*"),
+            "all jobs were done, those of the killed included",
+        )
+        assert most == 6
+        done = {run.jid for run in stage.runs() if run.outcome == "done"}
+        assert len(done) == 300
+        until(
+            servers[0],
+            lambda: not stage.client.keys("gokiq:permits:*"),
+            "no permit was left behind",
+        )
