@@ -25,6 +25,8 @@ from devtools.redis_server import RedisServer
 OUT = ROOT / "tmp" / "bench"
 #: The page that shows the tables.
 PAGE = ROOT / "docs" / "scaling.md"
+#: The picture on that page.
+PICTURE = ROOT / "docs" / "images" / "growth.png"
 #: How often every point is measured, all points in turn, so that a change of the machine's mood
 #: meets them all.
 ROUNDS = 2
@@ -81,6 +83,15 @@ def _draw(report: dict[str, Any], out: Path) -> None:
         draw(name, curve, out)
 
 
+def _show(report: dict[str, Any]) -> None:
+    """Put the tables and the picture of all curves into the page. Raises ValueError."""
+    from bench.growth_plots import draw_all
+
+    page = with_all(PAGE.read_text(encoding="utf-8"), report)
+    draw_all(report["axes"], PICTURE)
+    PAGE.write_text(page, encoding="utf-8")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, or show what was measured; returns the exit code."""
     parser = _parser()
@@ -94,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             report = run(options.axes, options.out, rounds=options.rounds)
         if options.page:
-            PAGE.write_text(with_all(PAGE.read_text(encoding="utf-8"), report), encoding="utf-8")
+            _show(report)
         else:
             print(
                 f"\n{tables(report)}\n\nAll figures and pictures: {short_path(options.out)}/growth*"
@@ -121,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--page",
         action="store_true",
-        help="measure nothing, put the tables of growth.json into docs/scaling.md",
+        help="measure nothing, put the tables of growth.json and a picture into docs/scaling.md",
     )
     return parser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from bench.growth_axes import Axis
 
 #: A curve is flat while its dearest point costs at most so many times its cheapest.
 FLAT = 1.2
+#: How much of its core a single-threaded part should use at most.
+BUSY = 0.7
 #: Who uses CPU, in the order of the pictures.
 GROUPS = ("ruby", "python", "redis")
 # Jobs of which the table of capacity is made: name, axis, point. A push of _BULK jobs brings them.
@@ -18,8 +21,7 @@ _KINDS = (
     ("no-op", "backlog", 100_000),
     ("no-op, 1 KB", "payload", 1_000),
     ("no-op, 10 KB", "payload", 10_000),
-    ("0.1 s, 1,000 at once", "in-flight", 1_000),
-    ("0.1 s, 10,000 at once", "in-flight", 10_000),
+    ("0.1 s, 10,000 in flight", "in-flight", 10_000),
 )
 _BULK = 100
 
@@ -119,22 +121,23 @@ def capacity(report: Mapping[str, Any]) -> str:
     kinds = [(name, _point(report, axis, x)["cpu_us_per_job"]) for name, axis, x in _KINDS]
     push_us = next(push["redis"] for push in report["pushes"] if push["x"] == _BULK)
     costs: list[tuple[str, str, list[float]]] = [
-        ("a worker (Ruby)", "worker cores", [cpu["ruby"] for _, cpu in kinds]),
-        ("an orchestrator (Python)", "orchestrator cores", [cpu["python"] for _, cpu in kinds]),
+        ("a worker (Ruby)", "workers", [cpu["ruby"] for _, cpu in kinds]),
+        ("an orchestrator (Python)", "orchestrators", [cpu["python"] for _, cpu in kinds]),
         (
-            f"a Redis, pushes of {_BULK} jobs included",
-            "Redis cores",
+            f"a Redis, pushes of {_BULK} small jobs included",
+            "Redis servers",
             [cpu["redis"] + push_us for _, cpu in kinds],
         ),
     ]
     head = "".join(f" {name} |" for name, _ in kinds)
     rule = "|---|" + "--:|" * len(kinds)
-    lines = [f"| jobs/s that one core carries as |{head}", rule]
+    lines = [f"| jobs/s of one core as |{head}", rule]
     for title, _, each in costs:
         lines.append(f"| {title} |" + "".join(f" {_rounded(1e6 / us)} |" for us in each))
-    lines += ["", f"| for a million jobs a second |{head}", rule]
+    lines += ["", f"| a million jobs a second take |{head}", rule]
     for _, title, each in costs:
-        lines.append(f"| {title} |" + "".join(f" {us:,.1f} |" for us in each))
+        cells = (f" {us:,.1f} cores: {math.ceil(us / BUSY)} |" for us in each)
+        lines.append(f"| {title} |" + "".join(cells))
     return "\n".join(lines)
 
 

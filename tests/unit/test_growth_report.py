@@ -88,7 +88,7 @@ def test_page_without_both_marks_is_refused(page: str) -> None:
         with_part(page, "a", "new")
 
 
-def test_capacity_is_a_core_divided_by_what_a_job_costs_there() -> None:
+def test_capacity_is_a_core_divided_by_the_cost_of_a_job_and_seven_tenths_of_it_are_used() -> None:
     cpu = {"ruby": 10.0, "python": 0.5, "redis": 1.5}
     points = [{"x": 10**place, "cpu_us_per_job": cpu} for place in range(2, 6)]
     report = {
@@ -98,10 +98,10 @@ def test_capacity_is_a_core_divided_by_what_a_job_costs_there() -> None:
 
     lines = capacity(report).splitlines()
 
-    assert lines[2] == "| a worker (Ruby) |" + 5 * " 100,000 |"
-    assert lines[3] == "| an orchestrator (Python) |" + 5 * " 2,000,000 |"
-    assert lines[4] == "| a Redis, pushes of 100 jobs included |" + 5 * " 400,000 |"
-    assert lines[-1] == "| Redis cores |" + 5 * " 2.5 |"
+    assert lines[2] == "| a worker (Ruby) |" + 4 * " 100,000 |"
+    assert lines[3] == "| an orchestrator (Python) |" + 4 * " 2,000,000 |"
+    assert lines[4] == "| a Redis, pushes of 100 small jobs included |" + 4 * " 400,000 |"
+    assert lines[-1] == "| Redis servers |" + 4 * " 2.5 cores: 4 |"
 
 
 def test_capacity_is_not_made_of_some_curves_only() -> None:
