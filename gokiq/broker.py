@@ -195,6 +195,8 @@ class Broker:
         self._hot = hot
         self.link = link
         self.identity = identity
+        #: What the register says of us beside what `renew` is given.
+        self.about: dict[str, Any] = {}
         self._queues = list(
             queues
         )  # one per route, in route order; two routes may name the same queue
@@ -298,7 +300,7 @@ class Broker:
 
     async def renew(self, about: Mapping[str, Any]) -> bool:
         """Renew the lease and the register entry; False when the lease had run out meanwhile."""
-        document = json.dumps({**about, "queues": sorted(set(self._queues))})
+        document = json.dumps({**about, **self.about, "queues": sorted(set(self._queues))})
         keys = (lease_key(self.identity), OWNERS)
         return bool(
             await self._renew(self.link, keys, (int(LEASE_S * 1000), self.identity, document)) == 1

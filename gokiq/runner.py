@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gokiq import __version__, runfile, terminal, title
+from gokiq import __version__, database_room, runfile, terminal, title
 from gokiq.app import AppInfo, app_info
 from gokiq.broker import Broker
 from gokiq.config import Config
@@ -178,8 +178,10 @@ class Runner:
         waker = Waker(self._link(app, "wake"), dispatcher)
         control = ControlWatch(self._link(app, "limits"), regime.order, on_question)
         redis_watch = RedisWatch(broker.link)
+        broker.about = self._database(app)
         try:
             await reaper.first()
+            await self._check_database(broker, app)
             await heartbeat.prune()
             await control.first()
         except ConnectionLost as error:
@@ -312,6 +314,18 @@ class Runner:
             await check_server(broker.link, app)
         except (ConnectionLost, ReplyError) as error:
             raise BootError(f"{error}; start Redis or correct {app.redis.origin}") from error
+
+    def _database(self, app: AppInfo) -> dict[str, int]:
+        wanted = database_room.connections(app.database, self._config.workers)
+        return {database_room.CONNECTIONS: wanted} if wanted else {}
+
+    async def _check_database(self, broker: Broker, app: AppInfo) -> None:
+        if app.database is None:
+            return
+        owners = await broker.owners()
+        owners.pop(broker.identity, None)
+        if line := database_room.warning(app.database, self._config.workers, owners.values()):
+            log.warning("%s", line)
 
     def _on_beat(self, app: AppInfo, dispatcher: Dispatcher, queue_status: QueueStatus) -> None:
         self._fleet.beat()
