@@ -92,6 +92,39 @@ class Script:
         await link.call("SCRIPT", "LOAD", self.source)
         return await link.call("EVALSHA", self.digest, len(keys), *keys, *argv)
 
+    async def then(
+        self,
+        link: RedisLink,
+        keys: Sequence[Arg],
+        argv: Sequence[Arg],
+        commands: Sequence[Sequence[Arg]],
+    ) -> list[Any]:
+        """Run it and these commands behind it, in one round trip; their replies."""
+        both = [("EVALSHA", self.digest, len(keys), *keys, *argv), *commands]
+        try:
+            return await link.pipeline(both)
+        except ReplyError as error:
+            if not str(error).startswith("NOSCRIPT"):
+                raise
+        await link.call("SCRIPT", "LOAD", self.source)
+        return await link.pipeline(both)
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Positions in what was chosen."""
+
+    taken: list[int]
+    gone: list[int]
+
+
+def _unpick(reply: list[Any], at: int, chosen: Sequence[tuple[int, bytes]]) -> Pick:
+    """Read the ordinals of a step, and put the payloads that they stand for in their place."""
+    ordinals = reply[at]
+    pick = Pick([o - 1 for o in ordinals if o > 0], [-o - 1 for o in ordinals if o < 0])
+    reply[at] = [chosen[position][1] for position in pick.taken]
+    return pick
+
 
 @dataclass(slots=True)
 class Settlement:
@@ -160,6 +193,10 @@ class Taken:
     counts: list[int]
     #: What the guards said, by guard.
     left: list[Left]
+    #: By step, what became of the jobs that were chosen; None where the oldest were taken.
+    picks: list[Pick | None]
+    #: What was read behind the claim.
+    read: list[list[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,16 +241,20 @@ class Broker:
         self._dead_timeout_s = dead_timeout_s
         self._clock = clock
         self._next_number = 1
-        self._settle_claim = Script("guards", "settle_claim")
+        self._settle_claim = Script("pick", "guards", "settle_claim")
         self._renew, self._adopt = Script("renew"), Script("adopt")
         self._due, self._promote = Script("due"), Script("promote")
         self._crash, self._strike = Script("crash"), Script("strike")
 
     async def settle_claim(
-        self, settlement: Settlement, wishes: Sequence[Wish], section: Section | None = None
+        self,
+        settlement: Settlement,
+        wishes: Sequence[Wish],
+        section: Section | None = None,
+        reads: Sequence[tuple[int, int, int]] = (),
     ) -> Taken:
         """Settle outcomes and claim jobs in one round trip (lua/settle_claim.lua), as the guards
-        of `section` admit.
+        of `section` admit; then read parts of queues, each `(route, start, stop)` as LRANGE has it.
 
         Raises ConnectionLost: it may or may not have happened; settle the same outcomes again (they
         are applied once) and reconcile. Raises ReplyError when Redis refused the script as a whole.
@@ -223,9 +264,24 @@ class Broker:
         wanted = sum(want for want, _ in wishes)
         # Even if the reply is lost, its numbers are spent: they must never be given to other jobs.
         self._next_number += wanted
-        reply = await self._settle_claim(self._hot, keys, argv)
+        read: list[list[bytes]] = []
+        if reads:
+            ranges = [
+                ("LRANGE", f"queue:{self._queues[route]}", start, stop)
+                for route, start, stop in reads
+            ]
+            reply, *read = await self._settle_claim.then(self._hot, keys, argv, ranges)
+        else:
+            reply = await self._settle_claim(self._hot, keys, argv)
         await self._hot.check_refusal(_str(reply[2]))
-        left = section.left(reply.pop()) if section is not None else []
+        left: list[Left] = []
+        picks: list[Pick | None] = []
+        if section is not None:
+            left = section.left(reply.pop())
+            picks = [
+                None if chosen is None else _unpick(reply, 4 + at, chosen)
+                for at, (_, chosen) in enumerate(section.steps)
+            ]
         return Taken(
             lease_held=reply[0] == 1,
             dropped=reply[1],
@@ -235,6 +291,8 @@ class Broker:
             claims=[(route, jobs) for route, jobs in zip(steps, reply[4:], strict=True) if jobs],
             counts=[len(jobs) for jobs in reply[4:]] if section is not None else [],
             left=left,
+            picks=picks,
+            read=read,
         )
 
     def _encode(
@@ -339,6 +397,10 @@ class Broker:
             for number, payload in answer.items():
                 held[int(number)] = (route, payload)
         return held
+
+    async def waiting(self, queues: Sequence[str]) -> list[int]:
+        """Jobs in each of these queues."""
+        return await self.link.pipeline([("LLEN", f"queue:{queue}") for queue in queues])
 
     async def owners(self) -> dict[str, dict[str, Any]]:
         """The register of owners, ourselves included."""

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Set
 
-from gokiq.app import AppInfo, Route
+from gokiq.app import AppInfo
 from gokiq.broker import Broker, Settlement, Taken, Wish
 from gokiq.core import (
     DEAD,
@@ -29,9 +29,10 @@ from gokiq.guards import Section
 from gokiq.job import describe
 from gokiq.limits import Rules, Target
 from gokiq.log import get_logger
-from gokiq.order import QueueOrder
 from gokiq.sidecar import Ended
+from gokiq.turns import Turns
 from gokiq.valve import Valve
+from gokiq.windows import Choice, Windows
 
 log = get_logger("dispatcher")
 
@@ -71,6 +72,8 @@ class Dispatcher:
         self._rng = rng
         #: Limits beside the slots.
         self.gate = Gate(rng)
+        self._turns = Turns(app, rng)
+        self._windows = Windows()
         self._route(app)
         self._pending = Settlement()
         self._unsent: list[Job] = []
@@ -112,17 +115,20 @@ class Dispatcher:
         self._queue_of = [route.queue for route in app.routes]
         self._capsule_of = [route.capsule for route in app.routes]
         self._stray_routes = set(range(len(app.routes))) - app.live_routes
-        self._orders = _orders(app, self._rng)
-        self._hungry = dict.fromkeys(self._orders, True)
-        self._routes_of: dict[str, list[int]] = {name: [] for name in self._orders}
-        for route in sorted(app.live_routes):
-            self._routes_of[self._capsule_of[route]].append(route)
+        self._hungry = {capsule.name: True for capsule in app.capsules}
+
+    def _look_ahead(self) -> None:
+        """Have windows where jobs are chosen by what they are."""
+        live = [route for capsule in self._hungry for route in self._turns.routes(capsule)]
+        tenants = self._turns.tenants
+        self._windows.open(live if self.gate.looks_ahead else tenants, tenants)
 
     # what others tell us
 
     def limit(self, rules: Rules, needs: Mapping[Target, Need], *, is_first: bool = False) -> None:
         """Claim by these limits from now on; jobs that are out stay out."""
         self.gate.obey(rules, needs, self._routes, self._out(), is_first=is_first)
+        self._look_ahead()
         self.poke()
 
     def _out(self) -> list[Job]:
@@ -135,8 +141,11 @@ class Dispatcher:
         those known before. Jobs of a queue that it does not read are settled, and go back if they
         were not sent.
         """
+        former, self._turns = self._turns, Turns(app, self._rng)
+        self._turns.follow(former)
         self._route(app)
         self.gate.obey(rules, needs, self._routes, self._out())
+        self._look_ahead()
         self._valve.resize({c.name: c.concurrency for c in app.capsules})
         unsent, self._unsent = self._unsent, []
         self._send(unsent)
@@ -147,6 +156,7 @@ class Dispatcher:
         for capsule in self._hungry:
             self._hungry[capsule] = True
         self.gate.poke()
+        self._windows.stirred()
         self._wake.set()
 
     def quiet(self) -> None:
@@ -198,12 +208,13 @@ class Dispatcher:
     def park(self, job: Job) -> None:
         """A held job will not run soon: its slot is free for others meanwhile."""
         self._valve.release(self._capsule_of[job.route], 1)
+        self._turns.changed(job.route, -1)
         self._wake.set()
 
     def unpark(self, job: Job) -> None:
         """A parked job goes on; it is no longer held."""
         self._held.pop(job.number, None)
-        self._valve.take(self._capsule_of[job.route], 1)
+        self._take(job.route, 1)
 
     def run_anyway(self, jobs: Iterable[Job]) -> None:
         """Jobs that were held run like any other."""
@@ -352,17 +363,53 @@ class Dispatcher:
         else:
             self.starving.clear()
 
+    @property
+    def _is_guarded(self) -> bool:
+        """Whether there is more to a claim than slots and Sidekiq's order."""
+        return self.gate.is_active or self._turns.is_active
+
     def _is_short(self, capsule: str) -> bool:
         """Whether a new job of a queue that was found empty could be claimed at once."""
-        if self.gate.is_active:
-            return self.gate.is_starving(self._routes_of[capsule])
-        return not self._hungry[capsule]
+        if not self._is_guarded:
+            return not self._hungry[capsule]
+        kinds = self.gate.kinds({})
+        return any(
+            cap > 0
+            and (
+                self._windows.is_watching(route, kinds)
+                if self._windows.has(route)
+                else self.gate.is_dry(route)
+            )
+            for route, cap in self._caps(capsule, {}, self._valve.free(capsule)).items()
+        )
 
     def _is_hungry(self, capsule: str) -> bool:
         """Whether a claim may find jobs that it may take."""
-        if self.gate.is_active:
-            return self.gate.is_hungry(self._routes_of[capsule])
-        return self._hungry[capsule]
+        if not self._is_guarded:
+            return self._hungry[capsule]
+        free = self._valve.free(capsule)
+        return any(cap > 0 for cap in self._open_caps(capsule, {}, free).values())
+
+    def _caps(self, capsule: str, coming: Mapping[Target, int], free: int) -> dict[int, int]:
+        """Jobs that may be claimed by each route of a capsule that has `free` slots."""
+        caps = dict.fromkeys(self._turns.routes(capsule), free)
+        for some in (self.gate.caps(coming), self._turns.caps(capsule, free)):
+            for route in caps.keys() & some.keys():
+                caps[route] = min(caps[route], some[route])
+        return caps
+
+    def _open_caps(self, capsule: str, coming: Mapping[Target, int], free: int) -> dict[int, int]:
+        """As `_caps`; 0 also where a claim would find nothing."""
+        caps = self._caps(capsule, coming, free)
+        kinds = self.gate.kinds(coming)
+        for route in caps:
+            if not (
+                self._windows.is_promising(route, kinds)
+                if self._windows.has(route)
+                else not self.gate.is_dry(route)
+            ):
+                caps[route] = 0
+        return caps
 
     def _may_settle(self) -> bool:
         return self._must_reconcile or (
@@ -389,19 +436,27 @@ class Dispatcher:
         self._send(())
         settlement, self._pending = self._pending, Settlement()
         ended = settlement.by_route()
-        coming = self.gate.coming(settlement.numbers()) if self.gate.is_active else None
+        coming = self.gate.coming(settlement.numbers()) if self._is_guarded else None
+        for route, count in ended.items():
+            self._turns.changed(route, -count)
         wishes, capsules = self._wishes(ended, coming)
         if not settlement.size and not wishes and not self.gate.has_news:
             self._pending = settlement
             return
-        section = None
+        choice = section = None
         if coming is not None:
-            steps = [route for _, plan in wishes for route, _ in plan]
-            section = self.gate.section(steps, coming)
+            choice = self._windows.choose(wishes, self.gate.kinds(coming), time.monotonic())
+            section = self.gate.section(choice.steps, coming)
+            wishes = choice.wishes
         try:
-            taken = await self._broker.settle_claim(settlement, wishes, section)
+            taken = await self._broker.settle_claim(
+                settlement, wishes, section, choice.reads if choice else ()
+            )
         except BaseException:
             self._put_back(settlement)
+            for route, count in ended.items():
+                self._turns.changed(route, count)
+            self._windows.forget()
             raise
         self._failures = 0
         if taken.refusal:
@@ -410,29 +465,37 @@ class Dispatcher:
             self._note("")
         self._release(settlement, ended, taken)
         self._receive(taken, wishes, capsules)
-        if section is not None:
-            self._heed(section, taken, wishes)
+        if choice is not None and section is not None:
+            self._heed(choice, section, taken, capsules)
 
-    def _heed(self, section: Section, taken: Taken, wishes: list[Wish]) -> None:
-        """What the guards said, and which queues had less than they would have admitted."""
+    def _heed(self, choice: Choice, section: Section, taken: Taken, capsules: list[str]) -> None:
+        """What the guards said, what became of the jobs that were chosen, and which queues had less
+        than would have been admitted.
+        """
         self.gate.answered(section, taken.left)
+        self._windows.answered(choice, taken, time.monotonic())
         if not taken.lease_held or taken.refusal:
             return
-        steps = []
         counts = iter(taken.counts)
-        for want, plan in wishes:
-            left = want
-            for route, most in plan:
-                found = next(counts)
-                steps.append((route, min(left, most), found))
-                left -= found
+        steps: list[tuple[int, int, int]] = []
+        found: dict[str, list[tuple[Wish, list[int]]]] = {}
+        for capsule, wish in zip(capsules, choice.wishes, strict=True):
+            left, plan = wish
+            of_steps = [next(counts) for _ in plan]
+            found.setdefault(capsule, []).append((wish, of_steps))
+            for (route, most), count in zip(plan, of_steps, strict=True):
+                steps.append((route, min(left, most), count))
+                left -= count
         self.gate.found(section, taken.left, steps)
+        for capsule, answers in found.items():
+            self._turns.found(capsule, answers)
 
     def _wishes(
         self, ended: dict[int, int], coming_of: Mapping[Target, int] | None
     ) -> tuple[list[Wish], list[str]]:
         """How many jobs each capsule may claim once `ended` (route -> outcomes in the same call) is
-        settled; `coming_of` is the same by target, where there are limits.
+        settled, and whose each wish is; `coming_of` is the same by target, where claims are
+        guarded.
         """
         if self._is_quiet or time.monotonic() < self._pause_until:
             return [], []
@@ -442,17 +505,18 @@ class Dispatcher:
         room = self._fleet.room - len(self._unsent)
         wishes: list[Wish] = []
         capsules: list[str] = []
-        caps = None if coming_of is None else self.gate.open_caps(coming_of)
-        for capsule, order in self._orders.items():
-            want = min(room, self._valve.free(capsule, coming[capsule]), self._most)
-            if want <= 0 or not (caps is not None or self._hungry[capsule]):
+        for capsule, is_hungry in self._hungry.items():
+            free = self._valve.free(capsule, coming[capsule])
+            want = min(room, free, self._most)
+            if want <= 0 or (coming_of is None and not is_hungry):
                 continue
-            plan = order.plan(want, caps)
-            if plan:
-                want = min(want, sum(most for _, most in plan))
-                wishes.append((want, plan))
-                capsules.append(capsule)
-                room -= want
+            caps = None if coming_of is None else self._open_caps(capsule, coming_of, free)
+            for wanted, plan in self._turns.wishes(capsule, want, free, caps):
+                if plan:
+                    count = min(wanted, sum(most for _, most in plan))
+                    wishes.append((count, plan))
+                    capsules.append(capsule)
+                    room -= count
         return wishes, capsules
 
     def _put_back(self, settlement: Settlement) -> None:
@@ -467,13 +531,15 @@ class Dispatcher:
         for route, count in ended.items():
             self._valve.release(self._capsule_of[route], count)
             self.settled_by_route[route] += count
-        if self.gate.is_active:
-            self.gate.settled(settlement.numbers() - taken.unwritten)
+        if self._is_guarded:
+            settled = settlement.numbers() - taken.unwritten
+            self.gate.settled(settled)
+            self._turns.settled(settled)
         self._released.set()
         if taken.unwritten:
             for route, outcome in settlement.special:
                 if outcome.number in taken.unwritten:
-                    self._valve.take(self._capsule_of[route], 1)
+                    self._take(route, 1)
                     self._pending.add(route, outcome)
             self._settle_from = time.monotonic() + REFUSAL_PAUSE_S
         if taken.refusal:
@@ -508,10 +574,9 @@ class Dispatcher:
                 self._bury_giant(giant)
             number += len(payloads)
             found[self._capsule_of[route]] += len(payloads)
+            self._take(route, len(payloads))
         for capsule, (want, _) in zip(capsules, wishes, strict=True):
-            if found[capsule]:
-                self._valve.take(capsule, found[capsule])
-            if capsule in self._orders:  # it may have gone since
+            if capsule in self._hungry:  # it may have gone since
                 self._hungry[capsule] = found[capsule] >= want
         if claimed_bytes:
             self._most = max(CLAIM_BYTES * (number - taken.first_number) // claimed_bytes, 1)
@@ -576,6 +641,7 @@ class Dispatcher:
         self._note("")
         self._forget_settled(held.keys())
         self.gate.keep(held.keys())
+        self._turns.keep(held.keys())
         known = {job.number for job in self.running()} | {job.number for job in self._unsent}
         known |= self._pending.numbers() | self._held.keys()
         now = time.monotonic()
@@ -584,7 +650,7 @@ class Dispatcher:
         for number in unknown:
             route, payload = held[number]
             route = self._freest(route)
-            self._valve.take(self._capsule_of[route], 1)
+            self._take(route, 1)
             jobs, giants = make_jobs(number, route, [payload], now, MAX_PAYLOAD_BYTES)
             found += jobs
             for giant in giants:
@@ -593,6 +659,7 @@ class Dispatcher:
             log.info("Reconciled: %d claims whose reply was lost run now", len(unknown))
             if self.gate.is_active:
                 self.gate.claimed(found)
+            self._turns.found_again(found)
             self._send(self.screen(found))
 
     def _freest(self, route: int) -> int:
@@ -618,6 +685,11 @@ class Dispatcher:
     def _forget_settled(self, held: Set[int]) -> None:
         for route, count in self._pending.keep(held).items():
             self._valve.release(self._capsule_of[route], count)
+            self._turns.changed(route, -count)
+
+    def _take(self, route: int, slots: int) -> None:
+        self._valve.take(self._capsule_of[route], slots)
+        self._turns.changed(route, slots)
 
 
 def linger_s(run_s: float) -> float:
@@ -637,12 +709,3 @@ def _report(job: Job, outcome: Outcome) -> None:
         outcome.error_class or "unknown error",
         outcome.error_message,
     )
-
-
-def _orders(app: AppInfo, rng: random.Random) -> dict[str, QueueOrder]:
-    orders: dict[str, QueueOrder] = {}
-    index = {route: i for i, route in enumerate(app.routes)}
-    for capsule in app.capsules:
-        weighted = [(index[Route(capsule.name, name)], weight) for name, weight in capsule.queues]
-        orders[capsule.name] = QueueOrder(weighted, capsule.mode, rng)
-    return orders

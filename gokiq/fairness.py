@@ -5,7 +5,7 @@ caller brings the clock.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from gokiq.errors import ConfigError, PayloadError
@@ -115,6 +115,10 @@ class Tenants:
             tenant = self._running.pop(number, None)
             if tenant is not None:
                 self._shares.changed(tenant, -1, now)
+
+    def keep(self, held: Set[int], now: float) -> None:
+        """Only these claims are ours."""
+        self.ended([number for number in self._running if number not in held], now)
 
 
 def parse_tenants(settings: object) -> dict[str, TenantPath]:

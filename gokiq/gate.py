@@ -16,7 +16,7 @@ from gokiq.core import Job, Outcome
 from gokiq.guards import Guard, Kind, Left, Section, of_rate
 from gokiq.limits import TOTAL, Rules, Target, capsule, dependency, job_class, queue
 from gokiq.limits import Kind as Of
-from gokiq.lookahead import kind_of
+from gokiq.lookahead import Entry, kind_of
 
 #: While all processes together have reached a limit, one that has room looks again after this long,
 #: seconds; half of it at least, at random.
@@ -67,6 +67,35 @@ class _Open:
     kind: str
     claimed_at: float
     has_ended: bool = False
+
+
+class Kinds:
+    """Gates of one claim, by class: what is taken counts for all that have a bound in common."""
+
+    def __init__(
+        self,
+        bound: Callable[[Target], int | None],
+        targets_of: Callable[[str], tuple[Target, ...]],
+    ) -> None:
+        self._bound = bound
+        self._targets_of = targets_of
+        self._left: dict[Target, int | None] = {}
+
+    def _left_of(self, target: Target) -> int | None:
+        if target not in self._left:
+            self._left[target] = self._bound(target)
+        return self._left[target]
+
+    def admits(self, kind: str) -> bool:
+        """Gates."""
+        return all(self._left_of(target) != 0 for target in self._targets_of(kind))
+
+    def take(self, kind: str) -> None:
+        """Gates."""
+        for target in self._targets_of(kind):
+            left = self._left_of(target)
+            if left is not None:
+                self._left[target] = max(left - 1, 0)
 
 
 class Gate:
@@ -267,6 +296,22 @@ class Gate:
             bounds.append(free)
         return max(min(bounds), 0) if bounds else None
 
+    def kinds(self, coming: Mapping[Target, int]) -> Kinds:
+        """Gates of classes for one claim."""
+        return Kinds(lambda target: self._bound(target, coming.get(target, 0)), self._of_kind)
+
+    def _bound(self, target: Target, coming: int) -> int | None:
+        """As `_room`, and never more than Redis could admit in one call."""
+        known = (self._room(target, self._clock(), coming), self._rules.cluster.get(target))
+        bounds = [bound for bound in known if bound is not None]
+        if (rate := self._rules.rates.get(target)) is not None:
+            bounds.append(rate.count if rate.is_window else rate.burst)
+        return min(bounds, default=None)
+
+    def is_dry(self, route: int) -> bool:
+        """Whether its queue was found empty."""
+        return route in self._dry
+
     def is_hungry(self, routes: Iterable[int], coming: Mapping[Target, int] | None = None) -> bool:
         """Whether a claim by one of these routes may find something that we may take."""
         caps = self.caps(coming or {})
@@ -320,14 +365,28 @@ class Gate:
                 found["limit"] = target
         return next((f"{k} {found[k]}" for k in ("breaker", "rate", "limit") if k in found), "")
 
-    def section(self, steps: Iterable[int], coming: Mapping[Target, int]) -> Section:
-        """Guards for a claim of these steps, given by their routes."""
+    def section(
+        self, steps: Iterable[tuple[int, Sequence[Entry] | None]], coming: Mapping[Target, int]
+    ) -> Section:
+        """Guards for a claim of these steps, given by their routes and, where we have chosen the
+        jobs, by these.
+        """
         section = Section()
         for target in sorted(self._permitted()):
             section.guard(self._permits(target, coming))
-        for route in steps:
-            guards = [g for t in self._by_route[route] for g in self._guards(t, coming)]
-            section.steps.append((section.gate(guards), None))
+        for route, chosen in steps:
+            own = self._by_route[route] if self.is_active else ()
+            gate = section.gate(g for t in own for g in self._guards(t, coming))
+            if chosen is None:
+                section.steps.append((gate, None))
+                continue
+            kinds = {
+                kind: section.gate(
+                    g for t in self._of_kind(kind) if t not in own for g in self._guards(t, coming)
+                )
+                for kind in {entry.kind for entry in chosen}
+            }
+            section.steps.append((gate, [(kinds[one.kind], one.payload) for one in chosen]))
         return section
 
     def _permitted(self) -> set[Target]:
@@ -374,6 +433,6 @@ class Gate:
         self, section: Section, left: Sequence[Left], steps: Sequence[tuple[int, int, int]]
     ) -> None:
         """Of each step its route, how many jobs it asked for and how many it found."""
-        for (gate, _), (route, asked, found) in zip(section.steps, steps, strict=True):
-            if found < asked and not section.is_full(gate, left):
+        for (gate, chosen), (route, asked, found) in zip(section.steps, steps, strict=True):
+            if chosen is None and found < asked and not section.is_full(gate, left):
                 self._dry.add(route)

@@ -114,6 +114,11 @@ class Lookahead:
         """Whether another claim may find something: an admitted job, or one not yet looked at."""
         return self._may_grow() or any(gates.admits(kind) for kind in self.waiting_kinds)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it holds so many that a new job would not be seen."""
+        return not self._is_stale and self._room() <= 0
+
     def _may_grow(self) -> bool:
         return self._is_stale or (not self._is_whole and self._room() > 0)
 

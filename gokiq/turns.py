@@ -7,9 +7,10 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 from gokiq.app import AppInfo, Capsule, Route
+from gokiq.core import Job
 from gokiq.errors import ConfigError
 from gokiq.fairness import Tenants, parse_tenants
 from gokiq.order import Order, QueueOrder, Reserve, Step, TimeOrder, by_time, emptied, reserved
@@ -25,6 +26,7 @@ class Turns:
         self, app: AppInfo, rng: random.Random, clock: Callable[[], float] = time.monotonic
     ) -> None:
         settings = app.settings
+        self._clock = clock
         index = {route: i for i, route in enumerate(app.routes)}
         #: Jobs by route that hold a slot.
         self.running: Counter[int] = Counter()
@@ -52,6 +54,15 @@ class Turns:
             if app.routes[route].queue in paths
         }
 
+        #: Whether there is more than Sidekiq's own order.
+        self.is_active = bool(
+            self._reserves or self.tenants or (by_time(settings) and self._has_weights(app))
+        )
+
+    @staticmethod
+    def _has_weights(app: AppInfo) -> bool:
+        return any(capsule.mode != "strict" for capsule in app.capsules)
+
     def follow(self, former: Turns) -> None:
         """Go on where other turns, of the same app before a reload, leave off: their jobs run."""
         for route, count in former.running.items():
@@ -71,6 +82,23 @@ class Turns:
         order = self._order_of.get(route)  # it may have gone with a reload
         if order is not None:
             order.changed(route, by)
+
+    def settled(self, numbers: Set[int]) -> None:
+        """These claims are released."""
+        for tenants in self.tenants.values():
+            tenants.ended(numbers, self._clock())
+
+    def keep(self, held: Set[int]) -> None:
+        """Only these claims are ours."""
+        for tenants in self.tenants.values():
+            tenants.keep(held, self._clock())
+
+    def found_again(self, jobs: Iterable[Job]) -> None:
+        """Claims of whose reply we had not heard."""
+        for job in jobs:
+            tenants = self.tenants.get(job.route)
+            if tenants is not None:
+                tenants.started(job.number, tenants.of(job.payload), self._clock())
 
     def caps(self, capsule: str, free: int) -> dict[int, int]:
         """Jobs that each route may get of `free` slots without touching what is kept for others;

@@ -18,7 +18,8 @@
 --         a group (capsule) takes up to `want` jobs, entry by entry, up to `most` from each
 -- Reply {lease held 0/1, outcomes dropped because the claim was no longer held,
 --        error text or '', {numbers of special outcomes that could not be written},
---        {payloads of entry 1}, {payloads of entry 2}, ...}  oldest job first
+--        {payloads of entry 1}, {payloads of entry 2}, ...}  oldest job first; of an entry whose jobs were chosen
+--        the ordinals of those taken, and, negative, of those that are gone
 --       behind them, if claims are guarded, what the guards say
 --
 -- A claim is written before its job leaves the list, and an outcome before its claim is released: if Redis refuses a
@@ -138,12 +139,37 @@ local is_guarded = ARGV[at] == '1'
 at = at + 1
 if is_guarded then at = read_guards(at, 8 + 2 * R) end
 
+local function admit(gate)
+  if admitted(gate, 1) < 1 then return false end
+  consume(gate, 1)
+  return true
+end
+
+-- Those that were chosen; returns ordinals, negative for jobs that are gone, and how many were taken.
+local function take_chosen(step, r, most)
+  local taken, gone, err = pick(queue_of(r), claims_of(r), number, ARGV, step.first, step.count, most, admit)
+  if err then
+    refusal = err
+    reply[3] = refusal
+    open = false
+  end
+  local count = #taken
+  number = number + count
+  for i = 1, #gone do taken[count + i] = -gone[i] end
+  return taken, count
+end
+
 local function take_guarded(step, r, most)
-  local jobs = {}
+  local jobs, count = {}, 0
   most = admitted(step.gate, most)
-  if most > 0 then jobs = take(r, most) end
-  consume(step.gate, #jobs)
-  return jobs
+  if most > 0 and step.count >= 0 then
+    jobs, count = take_chosen(step, r, most)
+  elseif most > 0 then
+    jobs = take(r, most)
+    count = #jobs
+  end
+  consume(step.gate, count)
+  return jobs, count
 end
 
 local G = tonumber(ARGV[at])
@@ -157,8 +183,14 @@ for _ = 1, G do
     step = step + 1
     if open and want > 0 then
       local r, most = tonumber(ARGV[at]), math.min(want, tonumber(ARGV[at + 1]))
-      jobs = is_guarded and take_guarded(guarded_steps[step], r, most) or take(r, most)
-      want = want - #jobs
+      local count
+      if is_guarded then
+        jobs, count = take_guarded(guarded_steps[step], r, most)
+      else
+        jobs = take(r, most)
+        count = #jobs
+      end
+      want = want - count
     end
     reply[#reply + 1] = jobs
     at = at + 2
