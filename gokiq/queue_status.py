@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gokiq.app import AppInfo
+from gokiq.broker import Broker
 from gokiq.dispatcher import Dispatcher
 from gokiq.fleet import Fleet
 from gokiq.throughput import Throughput
@@ -24,6 +25,11 @@ class QueueState:
     limit: int | None
     why: str
     per_s: float
+
+    @property
+    def reason(self) -> str:
+        """`why` without what it is of."""
+        return self.why if self.why == "no worker" else self.why.partition(" ")[0]
 
 
 class QueueStatus:
@@ -43,10 +49,17 @@ class QueueStatus:
         self._fleet = fleet
         self._clock = clock
         self._throughput = Throughput(clock())
+        #: Jobs in each queue when `count` was last told.
+        self.waiting: dict[str, int] = {}
 
     def beat(self) -> None:
         """Remember how many jobs have ended."""
         self._throughput.sample(self._clock(), self._ended())
+
+    async def count(self, broker: Broker) -> None:
+        """Look how many jobs wait. Raises ConnectionLost, ReplyError."""
+        names = self._app().queue_names
+        self.waiting = dict(zip(names, await broker.waiting(names), strict=True))
 
     def _ended(self) -> Counter[str]:
         """Jobs by queue, of all capsules that read it."""

@@ -51,6 +51,9 @@ from gokiq.waker import Waker
 
 log = get_logger("main")
 
+#: How often the jobs in queues are counted for metrics, seconds.
+COUNT_S = 5.0
+
 
 class Runner:
     """One gokiq-fast process from start to exit."""
@@ -229,10 +232,13 @@ class Runner:
             if limits and self._config.sidecar is None:  # nor is its root ours to ask
                 recycler = Recycler(self._fleet, self._monitor, limits)
                 running.append(tasks.create_task(recycler.run(), name="recycler"))
+            if self._health is not None:
+                counting = self._count_queues(queue_status, broker)
+                running.append(tasks.create_task(counting, name="queues"))
             if self._config.sidecar is None:  # another's workers send their beats elsewhere
                 running.append(tasks.create_task(timeouts.run(), name="timeouts"))
             self._status.serving = Serving(
-                app, valve, dispatcher, reaper, heartbeat, poller, redis_watch, loop
+                app, valve, dispatcher, reaper, heartbeat, poller, redis_watch, queue_status, loop
             )
 
             def quiet() -> None:
@@ -314,6 +320,13 @@ class Runner:
             await check_server(broker.link, app)
         except (ConnectionLost, ReplyError) as error:
             raise BootError(f"{error}; start Redis or correct {app.redis.origin}") from error
+
+    async def _count_queues(self, queue_status: QueueStatus, broker: Broker) -> None:
+        """For metrics, which wait for nobody. Runs until cancelled."""
+        while True:
+            with contextlib.suppress(ConnectionLost, ReplyError):  # others say what is wrong
+                await queue_status.count(broker)
+            await asyncio.sleep(COUNT_S)
 
     def _database(self, app: AppInfo) -> dict[str, int]:
         wanted = database_room.connections(app.database, self._config.workers)

@@ -21,6 +21,7 @@ from gokiq.heartbeat import Heartbeat
 from gokiq.monitor import Monitor
 from gokiq.poller import Poller
 from gokiq.procstat import rss_kb
+from gokiq.queue_status import QueueStatus
 from gokiq.reaper import Reaper
 from gokiq.redis_info import RedisWatch
 from gokiq.redis_link import RedisLink
@@ -39,6 +40,7 @@ class Serving:
     heartbeat: Heartbeat
     poller: Poller
     redis: RedisWatch
+    queues: QueueStatus
     loop: asyncio.Task[None]
 
 
@@ -135,6 +137,7 @@ class Status:
         )
         if self.serving is not None:
             yield from self._of_jobs(self.serving)
+            yield from self._of_queues(self.serving)
             yield from self._of_redis(self.serving)
 
     def _build(self) -> Family:
@@ -212,6 +215,51 @@ class Status:
             "Due jobs moved out of Sidekiq's sorted sets.",
             "set",
             parts.poller.promoted,
+        )
+
+    def _of_queues(self, parts: Serving) -> Iterator[Family]:
+        states = parts.queues.queues()
+        yield labelled(
+            "gauge",
+            "gokiq_queue_waiting",
+            "Jobs in a queue, as last counted.",
+            "queue",
+            parts.queues.waiting,
+        )
+        yield labelled(
+            "gauge",
+            "gokiq_queue_running",
+            "Jobs of a queue that are claimed here.",
+            "queue",
+            {name: state.running for name, state in states.items()},
+        )
+        yield labelled(
+            "gauge",
+            "gokiq_queue_limit",
+            "Jobs of a queue that may be claimed here at once; absent without a limit.",
+            "queue",
+            {name: s.limit for name, s in states.items() if s.limit is not None},
+        )
+        yield labelled(
+            "gauge",
+            "gokiq_queue_drain_seconds",
+            "Jobs that wait, by the pace of the last minute here; absent while none ends.",
+            "queue",
+            {
+                name: waiting / states[name].per_s
+                for name, waiting in parts.queues.waiting.items()
+                if name in states and states[name].per_s > 0
+            },
+        )
+        yield Family(
+            "gokiq_queue_held",
+            "gauge",
+            "1 for what keeps this process from one more job of a queue.",
+            {
+                (("queue", name), ("reason", state.reason)): 1
+                for name, state in states.items()
+                if state.why
+            },
         )
 
     def _of_redis(self, parts: Serving) -> Iterator[Family]:

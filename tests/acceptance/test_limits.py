@@ -17,6 +17,7 @@ from devtools.gokiq import GokiqFast
 from devtools.redis_jobs import count_claims
 from devtools.redis_server import RedisServer
 from tests.acceptance.stage import Stage, payload
+from tests.acceptance.test_health import Probe
 
 pytestmark = pytest.mark.acceptance
 
@@ -79,8 +80,9 @@ def test_limits_of_the_configuration_of_flags_and_of_operators_hold_and_show(sta
         "  rates: {queues: {d: 4/h burst 4}}\n"
     )
     stage.client.sadd("paused", "c")
+    probe = Probe(f"unix:{stage.folder}/health")
     args = ("-C", str(config), "-c", "50", "--workers", "1", "--limit", "b=5", "-t", "1")
-    with stage.gokiq(*args) as server:
+    with stage.gokiq(*args, "--health", probe.address) as server:
         server.wait_ready()
         until(server, lambda: count_claims(stage.client) == 12, "limits are used to the full")
         seen = status(stage)
@@ -90,6 +92,15 @@ def test_limits_of_the_configuration_of_flags_and_of_operators_hold_and_show(sta
         ]
         assert [seen[q]["limit"] for q in "abcd"] == [3, 5, 30, 30]
         assert [seen[q]["waiting"] for q in "abcd"] == [37, 35, 40, 36]
+        until(
+            server,
+            lambda: probe.metrics().get('gokiq_queue_waiting{queue="a"}') == 37,
+            "the queues were counted",
+        )
+        metrics = probe.metrics()
+        assert metrics['gokiq_queue_running{queue="b"}'] == 5
+        assert metrics['gokiq_queue_limit{queue="b"}'] == 5
+        assert metrics['gokiq_queue_held{queue="d",reason="rate"}'] == 1
 
         operate(stage, "limit", "a", "7")
         assert out(stage, "a") == 3, "the tighter of two limits counts"
