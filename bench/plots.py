@@ -24,7 +24,7 @@ PEER_COLOUR = "#9aa3b2"
 GROUPS = {"ruby": "#b1283a", "python": "#e0a526", "redis": "#5b6b7a"}
 
 # Behind figures that lines would cross.
-_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 _COLUMNS = 3
 _DPI = 130
 
@@ -55,7 +55,7 @@ def _draw_ratios(compared: Records, targets: Mapping[str, float]) -> Figure:
     axes.barh(names, ratios, color=COLOURS["gokiq"], height=0.6)
     for place, (name, ratio) in enumerate(zip(names, ratios, strict=True)):
         target = targets.get(name)
-        axes.text(ratio, place, f" {ratio:.2f}", va="center", fontsize=10, bbox=_PAPER)
+        _label(axes, ratio, place, f"{ratio:.2f}", size=10)
         if target is not None:
             axes.plot([target] * 2, [place - 0.4, place + 0.4], color="#1f2430", lw=2)
             # Below its line: beside it the bar's own figure may stand.
@@ -81,7 +81,7 @@ def _draw_rates(compared: Records) -> Figure:
         rates = [rate for _, rate, _ in bars]
         axes.barh(labels, rates, color=[colour for _, _, colour in bars], height=0.65)
         for place, rate in enumerate(rates):
-            axes.text(rate, place, f" {rate:,.0f}", va="center", fontsize=8, bbox=_PAPER)
+            _label(axes, rate, place, f"{rate:,.0f}", size=8)
         ideal = record["gokiq"].get("ideal_per_s")
         if ideal and ideal < 2 * max(rates):
             axes.axvline(ideal, color="#1f2430", lw=1, ls=":")
@@ -115,7 +115,7 @@ def _draw_cpu(compared: Records) -> Figure:
             )
             left = [start + width for start, width in zip(left, widths, strict=True)]
         for place, whole in enumerate(left):
-            axes.text(whole, place, f" {whole:,.1f}", va="center", fontsize=8)
+            _label(axes, whole, place, f"{whole:,.1f}", size=8)
         axes.set_xlim(0, max(left) * 1.25)
         axes.invert_yaxis()
         axes.set_title(f"{name}, µs of CPU a job", fontsize=10, loc="left")
@@ -154,6 +154,19 @@ def _systems(record: Mapping[str, Any]) -> list[tuple[str, float, str]]:
         (one["label"].replace(", ", "\n", 1), one["jobs_per_s"], colour)
         for one, colour in all_of_them
     ]
+
+
+def _label(axes: Axes, value: float, place: int, text: str, *, size: int) -> None:
+    """A figure beside the end of its bar."""
+    axes.annotate(
+        text,
+        (value, place),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=size,
+        bbox=_PAPER,
+    )
 
 
 def _clean(axes: Axes) -> None:

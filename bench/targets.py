@@ -350,7 +350,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "micro",
-        "compiled functions, pyperf",
+        "compiled functions",
         (
             Check("_payload.scan, times json.loads, least", _least_ratio("json.loads"), 10),
             Check(
