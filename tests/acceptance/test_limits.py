@@ -16,7 +16,7 @@ import pytest
 from devtools.gokiq import GokiqFast
 from devtools.redis_jobs import count_claims
 from devtools.redis_server import RedisServer
-from tests.acceptance.stage import Stage, payload
+from tests.acceptance.stage import APP, Stage, payload
 from tests.acceptance.test_health import Probe
 
 pytestmark = pytest.mark.acceptance
@@ -147,3 +147,63 @@ def test_four_processes_share_a_limit_that_a_crash_neither_exceeds_nor_leaks(sta
             lambda: not stage.client.keys("gokiq:permits:*"),
             "no permit was left behind",
         )
+
+
+CLASS_APP = """
+require_relative "{plain}"
+
+class NarrowJob < SleepJob
+  sidekiq_options gokiq_limit: 2, gokiq_dependency: "api"
+end
+
+class ApiJob < SleepJob
+  sidekiq_options gokiq_dependency: "api"
+end
+"""
+
+
+def push_classes(stage: Stage, counts: dict[str, int]) -> None:
+    """Jobs of one queue, of these classes in turns."""
+    jobs = [
+        payload(f"{name}{i:04x}", name, 300)
+        for i in range(40)
+        for name in counts
+        if i < counts[name]
+    ]
+    stage.client.sadd("queues", "default")
+    stage.client.lpush("queue:default", *jobs)
+
+
+def running(stage: Stage) -> dict[str, int]:
+    """Claimed jobs by class."""
+    found: dict[str, int] = {}
+    for key in stage.client.keys("gokiq:claims:*"):
+        for job in stage.client.hvals(key):
+            name = json.loads(job)["class"]
+            found[name] = found.get(name, 0) + 1
+    return found
+
+
+def test_classes_are_limited_by_themselves_and_by_operators_inside_one_queue(stage: Stage) -> None:
+    app = stage.folder / "app.rb"
+    app.write_text(CLASS_APP.format(plain=APP))
+    push_classes(stage, {"NarrowJob": 30, "ApiJob": 30, "SleepJob": 40})
+    args = ("-c", "24", "--workers", "1", "-t", "1", "--limit", "dependency:api=5")
+    env = {"TEST_JOURNAL": str(stage.journal)}
+    log = stage.folder / "gokiq.log"
+    with GokiqFast("-r", str(app), *args, redis=stage.redis, log=log, env=env) as server:
+        server.wait_ready()
+        until(server, lambda: count_claims(stage.client) == 24, "all slots are in use")
+        seen = running(stage)
+        assert seen["NarrowJob"] <= 2
+        assert seen["NarrowJob"] + seen["ApiJob"] == 5
+        assert seen["SleepJob"] == 19
+
+    stage.client.delete(*stage.client.keys("gokiq:claims:*"), "queue:default")
+    push_classes(stage, {"NarrowJob": 30, "ApiJob": 30})
+    with GokiqFast("-r", str(app), *args, redis=stage.redis, log=log, env=env) as server:
+        until(server, lambda: sum(running(stage).values()) == 5, "the dependency is at its limit")
+        operate(stage, "limit", "dependency:api", "none")
+        full = {"NarrowJob": 2, "ApiJob": 22}
+        assert until(server, lambda: running(stage) == full, "the limit was lifted") < SOON_S
+        assert status(stage)["default"]["why"] == "slots"
