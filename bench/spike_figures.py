@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 #: How many times its unloaded p99 the foreground may take.
@@ -41,11 +41,14 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Jobs that waited at that moment: in their queue, and for their next attempt."""
+    """Jobs that waited at that moment: in their queue, and for their next attempt; and those that
+    gokiq had claimed, which are as many as its limit while others wait.
+    """
 
     at: float
     queued: int
     retries: int
+    claimed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,6 @@ class Trace:
     requests: Sequence[Request] = ()
     looks: Sequence[Look] = ()
     waiting: Sequence[Waiting] = ()
-    limits: Sequence[tuple[float, int]] = field(default=())
 
     @property
     def is_drained(self) -> bool:
@@ -116,7 +118,6 @@ class Trace:
                 "requests": [Request(**one) for one in value["requests"]],
                 "looks": [Look(**one) for one in value["looks"]],
                 "waiting": [Waiting(**one) for one in value["waiting"]],
-                "limits": [(at, limit) for at, limit in value["limits"]],
             }
         )
 

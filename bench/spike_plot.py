@@ -72,7 +72,8 @@ def draw(
         for axes in row:
             axes.grid(alpha=0.25)
             axes.tick_params(labelsize=8)
-        row[0].legend(fontsize=7, loc="best", framealpha=0.8)
+        # Of the systems that show the same, the last shows all of it.
+        row[-1].legend(fontsize=7, loc="best", framealpha=0.8)
     rows[0][0].set_ylabel("foreground, seconds", fontsize=8)
     rows[1][0].set_ylabel("in the database", fontsize=8)
     rows[2][0].set_ylabel("jobs waiting", fontsize=8)
@@ -95,7 +96,6 @@ def _draw_latency(axes: Axes, trace: Trace, unloaded_p99: float) -> None:
         markersize=2,
         color=_FOREGROUND,
         alpha=0.25,
-        rasterized=True,
     )
     slow = slowest_by_bin(trace.requests, BIN_S)
     axes.plot(*zip(*slow, strict=True), color=_FOREGROUND, linewidth=1.2, label="p99 by second")
@@ -110,14 +110,10 @@ def _draw_database(axes: Axes, trace: Trace) -> None:
     statements = [look.job_statements for look in trace.looks]
     axes.plot(at, connections, color=_LIMIT, linewidth=1, label="connections, all")
     axes.plot(at, statements, color=_JOBS, linewidth=1, label="jobs in a statement")
-    if trace.limits:
-        axes.step(
-            *zip(*trace.limits, strict=True),
-            where="post",
-            color="black",
-            linewidth=0.9,
-            label="limit",
-        )
+    if any(one.claimed for one in trace.waiting):
+        claimed = [one.claimed for one in trace.waiting]
+        at = [one.at for one in trace.waiting]
+        axes.plot(at, claimed, color="black", linewidth=0.9, label="claimed by gokiq")
     axes.set_yscale("symlog", linthresh=10)
     axes.set_ylim(0, 150)
     axes.set_yticks([0, 5, 10, 20, 50, 100], ["0", "5", "10", "20", "50", "100"])

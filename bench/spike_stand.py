@@ -21,6 +21,7 @@ from devtools.child import Child
 from devtools.gokiq import Server
 from devtools.postgres import PostgresServer
 from devtools.programs import ROOT
+from devtools.redis_jobs import count_claims
 from devtools.redis_server import RedisServer
 from devtools.ruby import ruby_script
 
@@ -195,7 +196,8 @@ class Stand:
             with client.pipeline(transaction=False) as pipe:
                 pipe.llen("queue:default")
                 pipe.zcard("retry")
-                yield Waiting(at, *pipe.execute())
+                queued, retries = pipe.execute()
+            yield Waiting(at, queued, retries, count_claims(client))
             if ends.are_taken(ends.count) or at > load.patience_s:
                 return
             if not server.is_running:

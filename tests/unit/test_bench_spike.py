@@ -37,8 +37,7 @@ def make_trace(drained: float = 20.0, p99: float = 0.040, left: int = 0, setting
         left,
         requests=requests,
         looks=[Look(0.0, 20, 0, 0), Look(5.0, 28, 8, 7)],
-        waiting=[Waiting(0.0, 1000, 0), Waiting(10.0, 400, 50)],
-        limits=[(0.0, 2), (3.0, 8)],
+        waiting=[Waiting(0.0, 1000, 0, 2), Waiting(10.0, 400, 50, 8)],
     )
 
 
