@@ -277,9 +277,13 @@ class Dispatcher:
             return "redis"
         if not self._fleet.ready_count:
             return "no worker"
-        why = self.gate.why(route) if self.gate.is_active else ""
-        if not why and (self._valve.free(capsule) == 0 or self._fleet.room <= len(self._unsent)):
+        kinds = self._windows.waiting_kinds(route)
+        why = self.gate.why(route, kinds) if self.gate.is_active else ""
+        free = self._valve.free(capsule)
+        if not why and (free == 0 or self._fleet.room <= len(self._unsent)):
             return "slots"
+        if not why and self._turns.caps(capsule, free).get(route, 1) == 0:
+            return "reserve"
         return why
 
     def claimed_by_route(self) -> Counter[int]:
@@ -442,6 +446,7 @@ class Dispatcher:
         wishes, capsules = self._wishes(ended, coming)
         if not settlement.size and not wishes and not self.gate.has_news:
             self._pending = settlement
+            await asyncio.sleep(0)  # what we have seen before may have changed meanwhile
             return
         choice = section = None
         if coming is not None:

@@ -347,15 +347,21 @@ class Gate:
                 limits.append(max(limit - self._others.get(target, 0), 0))
         return min(limits, default=None)
 
-    def why(self, route: int) -> str:
+    def why(self, route: int, kinds: Iterable[str] = ()) -> str:
         """What keeps this route's queue from running one job more: `paused`, `breaker`, `rate` or
-        `limit`, the last three with what they are of; empty when nothing here does.
+        `limit`, the last three with what they are of; empty when nothing here does. `kinds` are the
+        classes of its oldest jobs, where they are known: it is held up when all of them are.
         """
         if self._routes[route].queue in self._rules.paused:
             return "paused"
+        of_kinds = [self._why(self._of_kind(kind)) for kind in kinds]
+        held = of_kinds[0] if of_kinds and all(of_kinds) else ""
+        return self._why(self._by_route[route]) or held
+
+    def _why(self, targets: Iterable[Target]) -> str:
         now = self._clock()
         found = {}
-        for target in self._by_route[route]:
+        for target in targets:
             need = self._needs.get(target)
             if need is not None and need.blocked_by == "breaker":
                 found["breaker"] = target

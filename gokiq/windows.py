@@ -67,8 +67,9 @@ class Windows:
         return not window.is_full and not window.is_promising(gates)
 
     def waiting_kinds(self, route: int) -> dict[str, int]:
-        """Jobs in the window of a route by class."""
-        return self._windows[route].waiting_kinds
+        """Jobs in the window of a route by class; none where there is no window."""
+        window = self._windows.get(route)
+        return window.waiting_kinds if window else {}
 
     def choose(self, wishes: Sequence[Wish], gates: Gates, now: float) -> Choice:
         """Jobs for these wishes. A step gets those that its former steps left."""

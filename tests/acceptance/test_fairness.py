@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from devtools.gokiq import GokiqFast
 from devtools.redis_server import RedisServer
 
-from .stage import Stage, payload
+from .stage import APP, Stage, payload
+from .test_limits import status
 
 pytestmark = pytest.mark.acceptance
 
@@ -33,7 +35,7 @@ def push(stage: Stage, queue: str, name: str, count: int, *args: object, first: 
 def start(stage: Stage, config: str, concurrency: int) -> GokiqFast:
     file = stage.folder / "sidekiq.yml"
     file.write_text(config)
-    return stage.gokiq("-C", str(file), "-c", str(concurrency), "--workers", "1")
+    return stage.gokiq("-C", str(file), "-c", str(concurrency), "--workers", "1", "-t", "1")
 
 
 def busy_s(stage: Stage, name: str, until_ms: float) -> float:
@@ -61,9 +63,9 @@ gokiq:
 def test_slow_jobs_have_the_time_of_their_weight_or_of_their_picks(
     stage: Stage, weights: str, least: float, most: float
 ) -> None:
-    """Of the same weight: jobs of 1 s and jobs of 0.05 s."""
-    push(stage, "slow", "5", 60, 1)
-    push(stage, "fast", "f", 2000, 0.05)
+    """Of the same weight: jobs of 0.4 s and jobs of 0.02 s."""
+    push(stage, "slow", "5", 60, 0.4)
+    push(stage, "fast", "f", 2000, 0.02)
     with start(stage, CONFIG.format(weights=weights), 10) as server:
         server.wait_until(
             lambda: len([r for r in stage.runs() if r.jid[0] == "5" and r.end_ms]) >= 20,
@@ -78,41 +80,69 @@ def test_slow_jobs_have_the_time_of_their_weight_or_of_their_picks(
 
 
 def test_a_reserved_slot_is_free_when_its_queue_has_a_job(stage: Stage) -> None:
-    push(stage, "bulk", "b", 30, 2)
+    push(stage, "bulk", "b", 30, 4)
     with start(stage, ":queues: [bulk, critical]\ngokiq: {reserve: {critical: 2}}", 6) as server:
         server.wait_until(
             lambda: len(stage.runs()) >= 4, timeout_s=40, what="bulk had the other slots"
         )
-        push(stage, "critical", "c", 3, 2)
+        seen = status(stage)
+        assert (seen["bulk"]["running"], seen["bulk"]["why"]) == (4, "reserve")
+        push(stage, "critical", "c", 3, 4)
         server.wait_until(
-            lambda: sum(r.jid[0] == "c" for r in stage.runs()) == 3,
+            lambda: sum(run.jid[0] == "c" for run in stage.runs()) >= 2,
             timeout_s=40,
-            what="the jobs of critical had started",
+            what="two jobs of critical had started",
         )
     runs = sorted(stage.runs(), key=lambda run: run.start_ms)
-    first_ends = min(run.end_ms for run in runs if run.end_ms)
+    first_ends = min((run.end_ms for run in runs if run.end_ms), default=math.inf)
     before = [run.jid[0] for run in runs if run.start_ms < first_ends]
 
     assert before == ["b"] * 4 + ["c"] * 2
 
 
+def test_classes_say_their_limit_and_the_jobs_behind_them_run(stage: Stage) -> None:
+    app = stage.folder / "limited.rb"
+    app.write_text(
+        f"require {str(APP)!r}\n"
+        "class LimitedJob\n  include Sidekiq::Job\n  sidekiq_options gokiq_limit: 2\n"
+        "  def perform(seconds) = JOURNAL.record(jid, self.class) { sleep(seconds) }\nend\n"
+    )
+    stage.client.sadd("queues", "default")
+    for kind, name, count in (("LimitedJob", "b", 50), ("SleepJob", "c", 5)):
+        jobs = [payload(f"{name}{i:023x}", kind, 60) for i in range(count)]
+        stage.client.lpush("queue:default", *jobs)
+    with stage.gokiq("-r", str(app), "-c", "10", "--workers", "1", "-t", "1") as server:
+        server.wait_until(lambda: len(stage.runs()) == 7, timeout_s=40, what="all that may run")
+        seen = status(stage)["default"]
+
+    assert [run.jid[0] for run in stage.runs()].count("b") == 2
+    assert (seen["running"], seen["waiting"], seen["why"]) == (7, 48, "limit class:LimitedJob")
+
+
 def test_idle_reserved_slots_cost_no_work(stage: Stage) -> None:
     """The orchestrator sleeps while what it keeps free has no job."""
-    push(stage, "bulk", "b", 30, 30)
+    push(stage, "bulk", "b", 30, 60)
     with start(stage, ":queues: [bulk, critical]\ngokiq: {reserve: {critical: 2}}", 6) as server:
         server.wait_until(
             lambda: len(stage.runs()) >= 4, timeout_s=40, what="bulk had the other slots"
         )
-        before = stage.client.info("stats")["total_commands_processed"]
-        push(stage, "other", "o", 1, 0)
-        server.wait_until(
-            lambda: stage.client.info("stats")["total_commands_processed"] > before + 40,
-            timeout_s=20,
-            what="some seconds had passed",
-        )
-        calls = stage.client.info("commandstats")["cmdstat_evalsha"]["calls"]
+        before = scripts_called(stage)
+        (lease,) = stage.client.keys("gokiq:lease:*")
+        lives_ms = [int(stage.client.pttl(lease))]
 
-    assert calls < 60
+        def is_renewed() -> bool:
+            lives_ms.append(int(stage.client.pttl(lease)))
+            return lives_ms[-1] > lives_ms[-2]
+
+        server.wait_until(is_renewed, timeout_s=20, what="the lease was renewed")
+        calls = scripts_called(stage) - before
+
+    assert len(stage.runs()) == 4
+    assert calls < 20
+
+
+def scripts_called(stage: Stage) -> int:
+    return int(stage.client.info("commandstats")["cmdstat_evalsha"]["calls"])
 
 
 @pytest.mark.parametrize("path", ["args.0", "cattr.tenant"])
