@@ -1,0 +1,92 @@
+"""Which limits are in force, and what dependencies keep when the app is loaded anew."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devtools.null_sidecar import hello
+from gokiq.app import AppInfo, app_info
+from gokiq.errors import ConfigError
+from gokiq.limits import TOTAL, Rules, dependency, job_class, queue
+from gokiq.regime import Regime
+
+
+def app(settings: dict[str, Any], classes: dict[str, Any] | None = None) -> AppInfo:
+    known = app_info(hello(redis=Path("/redis.sock")))
+    return replace(known, settings=settings, classes=classes or {})
+
+
+def regime(*limits: str, adaptive: tuple[str, ...] = ()) -> Regime:
+    return Regime(limits, adaptive, random.Random(1))
+
+
+def test_operators_count_more_than_flags_those_more_than_the_file_that_more_than_classes() -> None:
+    one = regime("a=2", "b=2")
+    one.serve(
+        app(
+            {"limits": {"queues": {"a": 1, "b": 1, "c": 1}, "classes": {"Job": 1}}},
+            {"Job": {"limit": 9}, "Other": {"limit": 9}},
+        )
+    )
+    heard: list[Rules] = []
+    one.apply = lambda rules, needs: heard.append(rules)
+
+    one.order(Rules({queue("a"): 3, queue("c"): None}))
+
+    expected = {queue("a"): 3, queue("b"): 2, job_class("Job"): 1, job_class("Other"): 9}
+    assert one.rules.process == expected
+    assert heard == [one.rules]
+
+
+def test_a_dependency_that_is_set_as_before_keeps_what_it_has_learned() -> None:
+    one = regime()
+    settings = {
+        "adaptive": {"queues": {"reports": {"min": 2, "max": 9}}},
+        "dependencies": {"api": {"classes": ["ApiJob"], "breaker": True}, "db": {"queues": ["a"]}},
+    }
+    one.serve(app(settings))
+    before = dict(one.needs)
+    settings["dependencies"] = {"api": {"classes": ["ApiJob"], "min": 3, "breaker": True}}
+    one.serve(app(settings))
+
+    assert before.keys() == {queue("reports"), dependency("api")}
+    assert one.needs[queue("reports")] is before[queue("reports")]
+    assert one.needs[dependency("api")] is not before[dependency("api")]
+    assert one.rules.dependencies == {job_class("ApiJob"): "api"}
+
+
+def test_a_flag_makes_a_limit_move() -> None:
+    one = regime(adaptive=("total=2..50", "reports"))
+    one.serve(app({}))
+
+    assert one.needs.keys() == {TOTAL, queue("reports")}
+    assert one.needs[TOTAL].limit == 2
+    for wrong in ("total=5", "total=5..2", "total=0..3", "=1..2"):
+        with pytest.raises(ConfigError, match="--adaptive"):
+            regime(adaptive=(wrong,))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"adaptive": {"queues": {"a": {"least": 2}}}},
+        {"adaptive": {"queues": ["a"]}},
+        {"dependencies": {"api": {"breaker": "yes"}}},
+        {"dependencies": ["api"]},
+        {"limits": {"total": "many"}},
+    ],
+    ids=str,
+)
+def test_what_the_app_sets_wrong_is_refused_and_changes_nothing(settings: dict[str, Any]) -> None:
+    one = regime()
+    one.serve(app({"limits": {"total": 5}}))
+
+    with pytest.raises(ConfigError):
+        one.check(app(settings))
+
+    assert one.rules.process == {TOTAL: 5}
