@@ -815,6 +815,8 @@ cdef const char* skip_array(const char* at, const char* end) noexcept nogil:
             at = closing_quote(at + 1, end)
             if at == NULL:
                 return NULL
+        elif at[0] == c"/":
+            return NULL  # Ruby's JSON knows comments
         elif at[0] == c"[" or at[0] == c"{":
             depth += 1
             if depth > PLAIN_DEPTH:

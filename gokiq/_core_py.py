@@ -175,7 +175,7 @@ _FIELDS = {
     b"enqueued_at": re.compile(_SCALAR),
 }
 _KEY = re.compile(rb'"(class|jid|args|queue|retry|created_at|enqueued_at)":')
-_BRACKET = re.compile(rb'"(?:\\.|[^"\\])*"|["\[\]{}]', re.DOTALL)
+_BRACKET = re.compile(rb'"(?:\\.|[^"\\])*"|["/\[\]{}]', re.DOTALL)
 _PLAIN_NAME_BYTES = 255
 _PLAIN_PAYLOAD_BYTES = 1_000_000
 _PLAIN_DEPTH = 50
@@ -218,7 +218,7 @@ def _array_end(payload: bytes, at: int) -> int:
             depth -= 1
             if depth == 0:
                 return token.end()
-        elif len(token[0]) == 1:  # a quotation mark without its partner
+        elif len(token[0]) == 1:  # a quotation mark without its partner, or a comment
             return -1
     return -1
 

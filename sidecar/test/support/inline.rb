@@ -78,9 +78,9 @@ module Inline
 	end
 
 	# @returns [Gokiq::Sidecar::PlainJob] As it comes out of a frame.
-	def plain_job(payload, number = 1)
+	def plain_job(payload, args: nil)
 		jobs = []
-		Gokiq::Sidecar::Body.each_plain(Wire.plain({number => payload})) { |job, _| jobs << job }
+		Gokiq::Sidecar::Body.each_plain(Wire.plain({1 => payload}, args: args)) { |job, _| jobs << job }
 		jobs.each { |job| job.route = route }.fetch(0)
 	end
 

@@ -40,12 +40,13 @@ module Wire
 
 	# @parameter jobs [Hash(Integer, String)] Payloads by number, compact JSON.
 	# @returns [String] The body of PLAIN.
-	def self.plain(jobs, route: 0)
+	# @parameter args [String | Nil] The arguments of each, where they are not JSON.
+	def self.plain(jobs, route: 0, args: nil)
 		rows = jobs.map do |number, payload|
-			fields = JSON.parse(payload)
-			args = JSON.generate(fields["args"])
+			fields = JSON.parse(args ? payload.sub(args, "[]") : payload)
+			text = args || JSON.generate(fields["args"])
 			at = ->(key) { payload.byteindex("\"#{key}\":") + key.size + 3 }
-			[number, route, fields["class"].bytesize, fields["jid"].bytesize, payload.bytesize, at.("class") + 1, at.("jid") + 1, at.("args"), args.bytesize].pack("Q>nCCN5")
+			[number, route, fields["class"].bytesize, fields["jid"].bytesize, payload.bytesize, at.("class") + 1, at.("jid") + 1, at.("args"), text.bytesize].pack("Q>nCCN5")
 		end
 
 		[jobs.size].pack("N") + rows.join + jobs.values.map(&:b).join

@@ -63,8 +63,9 @@ module Gokiq
 				refuse("PLAIN", "rows are cut") if at > body.bytesize
 				fields = body.unpack(PLAIN_ROW * count, offset: 4)
 				body.force_encoding(Encoding::UTF_8)
-				index = 0
+				index = place = 0
 				last = fields.size
+				arguments = Arguments.new
 
 				while index < last
 					size = fields[index + 4]
@@ -72,7 +73,9 @@ module Gokiq
 					name = body.byteslice(at + fields[index + 5], fields[index + 2])
 					jid = body.byteslice(at + fields[index + 6], fields[index + 3])
 					refuse("PLAIN", "a name goes over the end") unless name && jid
-					yield PlainJob.new(fields[index], name, jid, body, at, size, fields[index + 7], fields[index + 8]), fields[index + 1]
+					arguments << (body.byteslice(at + fields[index + 7], fields[index + 8]) || refuse("PLAIN", "arguments go over the end"))
+					yield PlainJob.new(fields[index], name, jid, body, at, size, arguments, place), fields[index + 1]
+					place += 1
 					at += size
 					index += PLAIN_ROW_FIELDS
 				end

@@ -13,8 +13,9 @@ module Gokiq
 		# Runs jobs in a pool of fibers of the reactor. Fibers are made when they are needed and kept. A fiber takes job
 		# after job; before each it makes sure that another one is on its way, in case this job waits for something.
 		class FiberLane
-			# Jobs that a fiber takes in a row before the reactor gets a turn.
-			STREAK = 32
+			# Microseconds after which the reactor gets a turn between two jobs: it costs as much as two no-ops, and outcomes and
+			# new jobs wait for it.
+			TURN_US = 300
 
 			# @parameter size [Integer] The most fibers.
 			# @parameter state [State] Of the worker.
@@ -93,7 +94,7 @@ module Gokiq
 					next unless @waking
 
 					@count += 1
-					task.async(transient: true, annotation: "gokiq job") { take_jobs(FiberSlot.new(@state, @scheduler, @models)) }
+					task.async(transient: true, annotation: "gokiq job") { take_jobs(FiberSlot.new(@state, @scheduler, @workload, @models)) }
 				end
 			end
 
@@ -120,19 +121,19 @@ module Gokiq
 
 			def take_jobs(slot)
 				slot.enter
-				streak = 0
 
 				while true
 					@waking = false
+					turn_ends = Job.now + TURN_US
 
 					while (@database.nil? || admitted?) && (job = @pending.shift)
-						wake unless @pending.empty?
+						wake unless @waking || @pending.empty?
 						run(slot, job)
 						return if slot.retired?
 
-						if (streak += 1) == STREAK
-							streak = 0
+						if (job.finished || Job.now) > turn_ends
 							@scheduler.yield
+							turn_ends = Job.now + TURN_US
 						end
 					end
 
@@ -174,15 +175,15 @@ module Gokiq
 				@running = job
 				slot.accept(job)
 
-				if job.plain? && !@workload.threaded_class?(job.name) && !(ended_well = slot.run_plain(job)).nil?
-					return ended_well ? @workload.done(job, job.finished - job.started) : fail(slot, job)
+				if job.plain? && !(ended_well = slot.run_plain(job)).nil?
+					return ended_well ? @workload.done(job) : fail(slot, job)
 				end
 
 				job_hash = slot.prepare
 				return if @workload.divert(job)
 
 				if job.verdict.nil? && slot.lean?(job_hash)
-					slot.run_lean(job) ? @workload.done(job, job.finished - job.started) : fail(slot, job)
+					slot.run_lean(job) ? @workload.done(job) : fail(slot, job)
 				else
 					@workload.report(job, slot.perform(job_hash))
 					slot.retire if slot.spent?
@@ -207,12 +208,14 @@ module Gokiq
 		class FiberSlot < Slot
 			# @parameter state [State] Of the worker.
 			# @parameter scheduler [Async::Scheduler] Whose reactor the fiber lives in.
+			# @parameter workload [Workload] Knows which classes are for threads.
 			# @parameter models [Hash(Sidekiq::Capsule, LeanProcessor)] What each slot has a copy of: to make one reaches deep
 			#   into the stack, and a page that a fiber has touched once it keeps.
-			def initialize(state, scheduler, models)
+			def initialize(state, scheduler, workload, models)
 				super(:fiber, state)
 
 				@scheduler = scheduler
+				@workload = workload
 				@models = models
 				@retired = false
 			end
@@ -234,10 +237,10 @@ module Gokiq
 			# @parameter job [PlainJob] That was accepted.
 			# @returns [Boolean | Nil] Whether it ended well, else {failure} says how; nil if it cannot be run like this.
 			def run_plain(job)
-				return unless (shape = @processor.shape(job.name)) && (arguments = job.args)
+				return unless (shape = @processor.shape(job.name, @workload)) && (arguments = job.args)
 
 				job.start
-				@state.deadlines.start(job, nil) if @state.deadlines.default?
+				@deadlines.start(job, nil) if @deadlines.default?
 				@processor.run_plain(job, shape, arguments, @task, @state.quiet?)
 			end
 
@@ -245,7 +248,7 @@ module Gokiq
 			# @returns [Boolean] Whether it ended well; else {failure} says how.
 			def run_lean(job)
 				job.start
-				@state.deadlines.start(job, job.parsed)
+				@deadlines.start(job, job.parsed)
 				@processor.run(job, @task, @state.quiet?)
 			end
 

@@ -51,6 +51,11 @@ module Gokiq
 			# @attribute [Integer | Nil] When it ended, likewise.
 			attr :finished
 
+			# @returns [Integer] Microseconds of the monotonic clock.
+			def self.now
+				Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond)
+			end
+
 			# It begins.
 			def start
 				@started = Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond)
@@ -66,25 +71,22 @@ module Gokiq
 		# A job whose payload says nothing but its class, jid, arguments, and what only Sidekiq's client and retries read. So
 		# only the arguments are parsed. It comes in a frame with others and shares its bytes.
 		class PlainJob < Job
-			# Of a job without arguments.
-			NONE = [].freeze
-
 			# @parameter name [String] The class.
 			# @parameter jid [String]
 			# @parameter body [String] The frame's.
 			# @parameter at [Integer] Where the payload begins in it.
 			# @parameter size [Integer] Its bytes.
-			# @parameter args_at [Integer] Where the arguments begin in the payload.
-			# @parameter args_size [Integer] Their bytes.
-			def initialize(number, name, jid, body, at, size, args_at, args_size)
+			# @parameter arguments [Arguments] Of the frame's jobs.
+			# @parameter index [Integer] The job's place among them.
+			def initialize(number, name, jid, body, at, size, arguments, index)
 				@number = number
 				@name = name
 				@jid = jid
 				@body = body
 				@at = at
 				@size = size
-				@args_at = args_at
-				@args_size = args_size
+				@arguments = arguments
+				@index = index
 				@slot = nil
 			end
 
@@ -104,20 +106,59 @@ module Gokiq
 				@payload ||= @body.byteslice(@at, @size)
 			end
 
-			# @returns [Array | Nil] The arguments; nil where they are none that JSON has.
+			# @returns [Array | Nil] The arguments, once; nil where they are none that JSON has.
 			def args
-				return NONE if @args_size == 2
-
-				args = ::Sidekiq.load_json(@payload ? @payload.byteslice(@args_at, @args_size) : @body.byteslice(@at + @args_at, @args_size))
-				args if Array === args
-			rescue StandardError
-				nil
+				@arguments.take(@index)
 			end
 
 			# The frame may hold a megabyte of other jobs.
 			def detach
 				payload
-				@body = nil
+				@body = @arguments = nil
+			end
+		end
+
+		# The arguments of the jobs of a frame, parsed all at once when the first one is asked for: to begin costs the parser as
+		# much as three short lists. P has seen to it that each is an array by its brackets and holds no comment, so that none
+		# can reach into another.
+		class Arguments
+			# Longer texts are parsed when their job runs, and are not there twice while it waits.
+			SHORT_BYTES = 256
+
+			def initialize
+				@texts = []
+				@lists = nil
+			end
+
+			# @parameter text [String] The JSON of one job's arguments.
+			def <<(text)
+				@texts << text
+			end
+
+			# @returns [Array | Nil] Nil where there are none that JSON has; asking again gives nil, too.
+			def take(index)
+				text = @texts[index]
+				return parse(text) if text.bytesize > SHORT_BYTES
+
+				@lists ||= parse_short
+				list = @lists[index]
+				@lists[index] = nil
+				list
+			end
+
+			private
+
+			def parse_short
+				short = @texts.map { |text| text.bytesize > SHORT_BYTES ? "0" : text }
+				lists = parse("[#{short.join(",")}]")
+				lists&.size == @texts.size ? lists : @texts.map { |text| parse(text) if text.bytesize <= SHORT_BYTES }
+			end
+
+			def parse(text)
+				list = ::Sidekiq.load_json(text)
+				list if Array === list
+			rescue StandardError
+				nil
 			end
 		end
 

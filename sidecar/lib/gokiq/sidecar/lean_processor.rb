@@ -47,15 +47,13 @@ module Gokiq
 			end
 
 			# @parameter name [String] Of a class.
+			# @parameter workload [Workload] Knows which classes are for threads.
 			# @returns [Shape | Nil] How to run a plain job of it, of which only the arguments are parsed; nil where somebody asks
-			#   for more of the payload, or a line of the job logger would be seen.
-			def shape(name)
+			#   for more of the payload, or a line of the job logger cannot be written here.
+			def shape(name, workload)
 				return if !@bare || (!@log && @job_log.info?)
 
-				@shapes[name] ||= Shape.new(@stock_reloader ? Object.const_get(name) : nil, @meter[name])
-			rescue StandardError
-				# The class cannot be found: the job is to fail by the rules.
-				nil
+				(@shapes[name] ||= make_shape(name, workload)) || nil
 			end
 
 			# @returns [Boolean] Whether a job asks for nothing that is left out here.
@@ -107,6 +105,14 @@ module Gokiq
 			end
 
 			private
+
+			# False where there is none.
+			def make_shape(name, workload)
+				!workload.threaded_class?(name) && Shape.new(@stock_reloader ? Object.const_get(name) : nil, @meter[name])
+			rescue StandardError
+				# The class cannot be found: the job is to fail by the rules.
+				nil
+			end
 
 			def log_start(job)
 				@log.start(job.slot.tid, log_context(job))

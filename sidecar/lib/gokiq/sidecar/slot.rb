@@ -12,6 +12,7 @@ module Gokiq
 			def initialize(lane, state)
 				@lane = lane
 				@state = state
+				@deadlines = state.deadlines
 				@processor = @others = nil
 				@capsule = nil
 				@job = nil
@@ -57,7 +58,7 @@ module Gokiq
 				return report(job, processor, 0) if processor.malformed?
 
 				job.start
-				@state.deadlines.start(job, job_hash) unless job.verdict
+				@deadlines.start(job, job_hash) unless job.verdict
 				status = processor.call(job_hash, job.payload, job.route.queue, job.verdict)
 				elapsed = job.finish - job.started
 
@@ -68,7 +69,7 @@ module Gokiq
 
 			# The job is over.
 			def release
-				@state.deadlines.finish(@job) if @job && @state.deadlines.any?
+				@deadlines.finish(@job) if @job && @deadlines.any?
 				@job = nil
 			end
 

@@ -163,12 +163,12 @@ module Gokiq
 			end
 
 			# A job has ended well.
-			# @parameter elapsed_us [Integer]
-			def done(job, elapsed_us)
-				return unless @jobs.delete(job.number)
+			def done(job)
+				number = job.number
+				return unless @jobs.delete(number)
 
 				@finished += 1
-				@outbox.done(job.number, elapsed_us)
+				@outbox.done(number, job.finished - job.started)
 				@settled.signal if @jobs.empty?
 			end
 

@@ -120,8 +120,8 @@ class FrameTest < Minitest::Test
 			{"jobs" => jobs}
 		when Frame::PLAIN
 			jobs = []
-			Body.each_plain(body.dup) { |job, route| jobs << {"number" => job.number, "route" => route, "class" => job.name, "jid" => job.jid, "args" => job.args, "payload_hex" => job.payload.unpack1("H*")} }
-			{"jobs" => jobs}
+			Body.each_plain(body.dup) { |job, route| jobs << [job, route] }
+			{"jobs" => jobs.map { |job, route| {"number" => job.number, "route" => route, "class" => job.name, "jid" => job.jid, "args" => job.args, "payload_hex" => job.payload.unpack1("H*")} }}
 		when Frame::INTERRUPT
 			entries = []
 			Body.each_interrupt(body) { |number, hard| entries << {"number" => number, "mode" => hard ? 1 : 0} }

@@ -131,12 +131,18 @@ class LeanTest < Minitest::Test
 	end
 
 	def test_arguments_that_are_no_json
-		payload = Peer.payload("InlineJobs::Plain", 1)
-		job = plain_job(payload)
-		broken = payload.sub('"args":[1]', '"args":[x]')
-		job.instance_variable_set(:@payload, broken)
+		job = plain_job(Peer.payload("InlineJobs::Plain", 1).sub('"args":[1]', '"args":[x]'), args: "[x]")
 
 		assert_equal [:dead, ""], work(job).map { |result| [result.status, result.payload] }.fetch(0)
+	end
+
+	def test_arguments_of_a_frame
+		texts = ["[5]", "[x]", "[]", '["a,[b]"]', "[#{"1," * 200}2]", "[[{\"a\":null}]]"]
+		arguments = Gokiq::Sidecar::Arguments.new
+		texts.each { |text| arguments << text }
+
+		expected = texts.map { |text| text == "[x]" ? nil : JSON.parse(text) }
+		assert_equal expected, texts.each_index.map { |index| arguments.take(index) }
 	end
 
 	def test_own_reloader
