@@ -173,10 +173,10 @@ class _Bench:
     def _say(self, what: str, trace: Trace) -> None:
         label = "" if what == trace.label else trace.label
         p99 = trace.foreground_p99
-        text = f"  {what:<9} {label:<21}"
+        text = f"  {what:<9} {label:<20}"
         if trace.jobs:
             text += f" {trace.drained:>6.1f} s, {(trace.jobs - trace.left) / trace.drained:>5.0f}/s"
-        text += f"  p99 {p99 * 1000:>7.1f} ms  {p99 / self._unloaded_p99:>6.2f} times"
+        text += f"  p99 {p99 * 1000:>8,.1f} ms  {p99 / self._unloaded_p99:>7.2f} ×"
         self._console.print(text)
 
 
