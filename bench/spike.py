@@ -176,7 +176,7 @@ class _Bench:
         text = f"  {what:<9} {label:<20}"
         if trace.jobs:
             text += f" {trace.drained:>6.1f} s, {(trace.jobs - trace.left) / trace.drained:>5.0f}/s"
-        text += f"  p99 {p99 * 1000:>8,.1f} ms  {p99 / self._unloaded_p99:>7.2f} ×"
+        text += f"  p99 {p99 * 1000:>8,.1f} ms  {p99 / self._unloaded_p99:>7.2f}:1"
         self._console.print(text)
 
 
