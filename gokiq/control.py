@@ -124,10 +124,15 @@ class ControlWatch:
         self._rules = Rules()
         self._asked = ""
         self._can_track = True
+        self._complaint = ""
 
     async def first(self) -> None:
-        """Before anything is claimed. Raises ConnectionLost, ReplyError."""
-        orders = await self._control.orders()
+        """Before anything is claimed. Raises ConnectionLost."""
+        try:
+            orders = await self._control.orders()
+        except ReplyError as error:
+            self._complain(error)
+            return
         self._asked = orders.asked
         self._heed(orders.rules)
 
@@ -144,7 +149,7 @@ class ControlWatch:
                 log.debug("Cannot look for limits: %s", error)
                 await asyncio.sleep(RETRY_S * (1 + random.random()) / 2)
             except ReplyError as error:
-                log.warning("Redis refuses to tell limits, those known go on: %s", error)
+                self._complain(error)
                 await asyncio.sleep(LOOK_S)
 
     async def _track(self) -> None:
@@ -170,6 +175,16 @@ class ControlWatch:
             self._asked = orders.asked
             await self._on_question(orders.asked)
         self._heed(orders.rules)
+
+    def _complain(self, error: ReplyError) -> None:
+        """Once for the same refusal. Who may not read these keys goes without."""
+        if str(error) != self._complaint:
+            self._complaint = str(error)
+            log.warning(
+                "Redis refuses to tell limits and pauses, those known count: %s; "
+                "our user needs the keys gokiq:* and paused",
+                error,
+            )
 
     def _heed(self, rules: Rules) -> None:
         if rules != self._rules:

@@ -347,6 +347,11 @@ class Gate:
                 limits.append(max(limit - self._others.get(target, 0), 0))
         return min(limits, default=None)
 
+    def pace(self, route: int) -> float | None:
+        """How many jobs a second of this route's queue may start in all processes; None: any."""
+        rates = (self._rules.rates.get(target) for target in self._by_route[route])
+        return min((rate.count / rate.per_s for rate in rates if rate is not None), default=None)
+
     def why(self, route: int, kinds: Iterable[str] = ()) -> str:
         """What keeps this route's queue from running one job more: `paused`, `breaker`, `rate` or
         `limit`, the last three with what they are of; empty when nothing here does. `kinds` are the

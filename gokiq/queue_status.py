@@ -80,12 +80,13 @@ class QueueStatus:
         for name in app.queue_names:
             routes = [route for route in live if app.routes[route].queue == name]
             whys = [dispatcher.why_not_more(route) for route in routes]
+            paces = [p for route in routes if (p := dispatcher.gate.pace(route)) is not None]
             limits = [dispatcher.gate.limit(route) for route in routes]
             states[name] = QueueState(
                 running=running[name],
                 limit=min((limit for limit in limits if limit is not None), default=None),
                 why="" if "" in whys else whys[0],
-                per_s=round(per_s.get(name, 0.0), 3),
+                per_s=round(min([per_s.get(name, 0.0), *paces]), 3),
             )
         return states
 

@@ -115,11 +115,16 @@ def test_limits_of_the_configuration_of_flags_and_of_operators_hold_and_show(sta
         assert operate(stage, "limit").strip() == "nothing is set; the app's configuration counts"
 
 
-def test_four_processes_share_a_limit_that_a_crash_neither_exceeds_nor_leaks(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    "limit", ["cluster:default=6", pytest.param("cluster:SleepJob=6", marks=pytest.mark.slow)]
+)
+def test_four_processes_share_a_limit_that_a_crash_neither_exceeds_nor_leaks(
+    stage: Stage, limit: str
+) -> None:
     push(stage, "default", 300, seconds=0.05)
     most = 0
     with ExitStack() as stack:
-        args = ("-c", "20", "--workers", "1", "--limit", "cluster:default=6", "-t", "2")
+        args = ("-c", "20", "--workers", "1", "--limit", limit, "-t", "2")
         servers = [stack.enter_context(stage.gokiq(*args, name=f"g{i}")) for i in range(4)]
 
         def holds() -> int:

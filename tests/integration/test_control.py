@@ -155,6 +155,24 @@ def test_it_looks_now_and_then_where_tracking_is_not_allowed(
         client.execute_command("ACL", "SETUSER", "default", "+client|tracking")
 
 
+def test_an_account_that_may_not_read_them_goes_without(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    client.execute_command("ACL", "SETUSER", "narrow", "on", ">secret", "~queue:*", "+@all")
+    try:
+
+        async def main() -> None:
+            address = RedisAddress(path=str(server.socket), username="narrow", password="secret")
+            watched = Watched(address)
+            await watched.watch.first()
+            assert not watched.rules
+            await watched.link.close()
+
+        asyncio.run(main())
+    finally:
+        client.execute_command("ACL", "DELUSER", "narrow")
+
+
 def test_a_connection_that_was_cut_comes_back_with_what_was_set_meanwhile(
     play: Any, client: redis.Redis
 ) -> None:
