@@ -15,6 +15,7 @@ from gokiq.poller import Poller
 from gokiq.quarantine import Quarantine
 from gokiq.redis_info import check_server
 from gokiq.regime import Regime
+from gokiq.turns import check
 
 
 @dataclass(slots=True)
@@ -42,6 +43,7 @@ class Switchboard:
         queues = [route.queue for route in app.routes]
         try:
             self.regime.check(app)
+            check(app)
             await check_server(self.broker.link, app)
             self.broker.reloaded(
                 queues, dead_max_jobs=app.dead_max_jobs, dead_timeout_s=app.dead_timeout_s

@@ -147,6 +147,11 @@ class Turns:
         return empty
 
 
+def check(app: AppInfo) -> None:
+    """Raises ConfigError when the settings of an app are wrong."""
+    Turns(app, random.Random())
+
+
 def _minimum(
     capsule: Capsule, slots: Mapping[str, int], index: Mapping[Route, int]
 ) -> dict[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,6 +165,35 @@ def test_a_tenant_with_few_jobs_does_not_wait_for_one_with_many(stage: Stage, pa
     for name in "ab":
         one = [jid for jid in order if jid[0] == name]
         assert one == sorted(one), "a tenant's jobs are first in, first out"
+
+
+def test_a_reload_changes_who_is_next_and_refuses_what_is_wrong(stage: Stage) -> None:
+    log = stage.folder / "gokiq.log"
+    push(stage, "bulk", "b", 30, 60)
+    with start(stage, ":queues: [bulk, critical]", 6) as server:
+        server.wait_until(lambda: len(stage.runs()) == 6, timeout_s=40, what="bulk had all slots")
+        for config, said in (
+            ("gokiq: {reserve: {critical: 6}}", "reserve: 6 slots of capsule default, which has 6"),
+            ("gokiq: {weights: fair}", "weights 'fair': must be picks or time"),
+            ("gokiq: {reserve: {critical: 2}}", "Reloaded"),
+        ):
+            (stage.folder / "sidekiq.yml").write_text(f":queues: [bulk, critical]\n{config}")
+            server.send_signal(signal.SIGUSR2)
+            server.wait_until(
+                lambda said=said: said in log.read_text(),  # type: ignore[misc]
+                timeout_s=40,
+                what=f"it said {said}",
+            )
+        push(stage, "critical", "c", 3, 60)
+        server.wait_until(
+            lambda: sum(run.jid[0] == "c" for run in stage.runs()) == 2,
+            timeout_s=40,
+            what="critical had its slots when old jobs were cut",
+        )
+    started = [run.jid[0] for run in sorted(stage.runs(), key=lambda run: run.start_ms)]
+
+    assert started[6:].count("c") == 2
+    assert started[6:].count("b") <= 4
 
 
 def test_a_wrong_setting_is_said_in_one_line(stage: Stage) -> None:
