@@ -416,6 +416,28 @@ def test_a_rate_lets_jobs_start_at_its_pace_over_all_owners(play: Any, client: r
     play(scene, owners=2, judge=all_well, rules=Rules(rates={queue("a"): Rate(50, 1.0, 5)}))
 
 
+@pytest.mark.parametrize("rate", [Rate(2, 200.0, 4), Rate(4, 1000.0, is_window=True)], ids=str)
+def test_the_claim_wakes_when_the_next_token_comes(
+    play: Any, client: redis.Redis, rate: Rate
+) -> None:
+    push(client, "a", 20)
+
+    async def scene(stage: Stage) -> None:
+        await stage.until(lambda: stage.out("a") == 4)
+        await stage.until(lambda: stage.dispatcher.gate.retry_at is not None)
+        retry_at = stage.dispatcher.gate.retry_at
+        assert retry_at is not None
+        wait_s = retry_at - time.monotonic()
+        if rate.is_window:
+            seconds, micros = client.time()
+            off_s = (seconds + micros / 1e6 + wait_s) % rate.per_s
+            assert min(off_s, rate.per_s - off_s) < SOON_S
+        else:
+            assert 80 < wait_s <= 100  # so long after the first of four tokens was taken
+
+    play(scene, rules=Rules(rates={queue("a"): rate}))
+
+
 def test_a_window_starts_anew_and_is_woken_for(play: Any, client: redis.Redis) -> None:
     push(client, "a", 12)
 
