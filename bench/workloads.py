@@ -137,7 +137,7 @@ _ALL = (
         jobs=5_000,
         warmup_jobs=500,
         threads=(1, 5),
-        concurrency=20,
+        concurrency=100,
         processes=2,
         workers=2,
     ),
