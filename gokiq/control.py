@@ -27,7 +27,7 @@ ASKED = "gokiq:status:asked"
 #: How long a question, and an answer, stay, seconds.
 ANSWER_S = 60
 #: Look again while tracking is on, seconds: a safety net.
-LOOK_S = 5.0
+LOOK_S = 10.0
 #: Look on servers or accounts that have no CLIENT TRACKING, seconds.
 BLIND_LOOK_S = 0.5
 #: Longest pause after the connection was lost, seconds; half of it at least, spread at random.
