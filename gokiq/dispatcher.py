@@ -84,6 +84,8 @@ class Dispatcher:
         self._run_s = 0.0
         self._most = FIRST_CLAIM
         self._must_reconcile = False
+        #: Whether jobs may have come since the last call was sent.
+        self._was_poked = False
         self._pause_until = 0.0
         self._settle_from = 0.0
         self._failures = 0
@@ -155,6 +157,7 @@ class Dispatcher:
         """There may be jobs in the queues; look."""
         for capsule in self._hungry:
             self._hungry[capsule] = True
+        self._was_poked = True
         self.gate.poke()
         self._windows.stirred()
         self._wake.set()
@@ -453,6 +456,7 @@ class Dispatcher:
             choice = self._windows.choose(wishes, self.gate.kinds(coming), time.monotonic())
             section = self.gate.section(choice.steps, coming)
             wishes = choice.wishes
+        self._was_poked = False
         try:
             taken = await self._broker.settle_claim(
                 settlement, wishes, section, choice.reads if choice else ()
@@ -491,7 +495,8 @@ class Dispatcher:
             for (route, most), count in zip(plan, of_steps, strict=True):
                 steps.append((route, min(left, most), count))
                 left -= count
-        self.gate.found(section, taken.left, steps)
+        if not self._was_poked:
+            self.gate.found(section, taken.left, steps)
         for capsule, answers in found.items():
             self._turns.found(capsule, answers)
 
@@ -582,7 +587,7 @@ class Dispatcher:
             self._take(route, len(payloads))
         for capsule, (want, _) in zip(capsules, wishes, strict=True):
             if capsule in self._hungry:  # it may have gone since
-                self._hungry[capsule] = found[capsule] >= want
+                self._hungry[capsule] = found[capsule] >= want or self._was_poked
         if claimed_bytes:
             self._most = max(CLAIM_BYTES * (number - taken.first_number) // claimed_bytes, 1)
         if claimed:

@@ -83,6 +83,7 @@ class Lookahead:
         self._first_place = self._next_place
         self._is_stale = True
         self._is_whole = False
+        self._is_stirred = False
         self._is_short = False
         self._read_at = float("-inf")
         self._asked: tuple[int, int, Entry | None] | None = None
@@ -100,8 +101,9 @@ class Lookahead:
         self._by_tenant: dict[str, int] = {}
 
     def stirred(self) -> None:
-        """Jobs may have come."""
+        """Jobs may have come, also after a read that is under way."""
         self._is_whole = False
+        self._is_stirred = True
 
     @property
     def is_exhausted(self) -> bool:
@@ -228,6 +230,7 @@ class Lookahead:
         else:
             return None
         self._returned = []
+        self._is_stirred = False
         return self._asked[:2]
 
     def _more(self, want: int) -> int:
@@ -269,14 +272,14 @@ class Lookahead:
                 return
             for payload in reversed(payloads[: at - newer]):
                 self._append(self._entry(payload))
-        self._is_whole = len(payloads) < stop - start + 1
+        self._is_whole = len(payloads) < stop - start + 1 and not self._is_stirred
 
     def _renew(self, payloads: Sequence[bytes], now: float) -> None:
         known = {entry.payload: entry for entry in self._line}
-        is_short = self._is_short
+        is_short, is_stirred = self._is_short, self._is_stirred
         self.forget()
         self._fill(self._entry(payload, known.get(payload)) for payload in reversed(payloads))
-        self._is_short = is_short
+        self._is_short, self._is_stirred = is_short, is_stirred
         self._is_stale = False
         self._read_at = now
 

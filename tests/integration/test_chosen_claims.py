@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import redis
-from test_claim_limits import LIMIT_S, Stage, play, push
+from test_claim_limits import LIMIT_S, Stage, job, play, push
 
 from gokiq.broker import claims_key
 from gokiq.errors import ConnectionLost
@@ -126,6 +126,35 @@ def test_a_job_that_passes_is_claimed_at_once_although_others_wait(
             assert took < 1.0
 
     play(scene, rules=Rules({job_class("Slow"): 3}))
+
+
+@pytest.mark.parametrize(
+    "rules", [Rules(), Rules({queue("a"): 9}), Rules({job_class("Slow"): 9})], ids=str
+)
+def test_a_job_that_comes_while_a_claim_is_under_way_is_claimed_at_once(
+    play: Any, client: redis.Redis, rules: Rules
+) -> None:
+    """Redis has looked already, and we have not yet heard what it found."""
+
+    async def scene(stage: Stage) -> None:
+        await stage.until(stage.dispatcher.starving.is_set)
+        await stage.settled()
+        owner = stage.owners[0]
+        real = owner.broker.settle_claim
+        late = [job("Fast", 100 + i) for i in range(6)]
+
+        async def slow(*args: Any) -> Any:
+            answer = await real(*args)
+            if late:
+                client.lpush("queue:a", late.pop())
+                await asyncio.sleep(0.05)  # the waker hears of it before we do of the claim
+            return answer
+
+        owner.broker.settle_claim = slow  # type: ignore[method-assign]
+        push(client, "a", 1)
+        assert await stage.until(lambda: stage.out("a") == 7) < 1.0
+
+    play(scene, rules=rules)
 
 
 def test_a_limit_of_a_class_that_is_set_and_lifted_shows_at_once(

@@ -158,6 +158,20 @@ def test_who_is_told_that_jobs_came_looks_again(queue: Queue) -> None:
     assert queue.drain(5) == [job(1)]
 
 
+def test_jobs_that_come_while_it_reads_are_looked_for(queue: Queue) -> None:
+    queue.push(job(0, "Shut"))
+    queue.limits = {"Shut": 0}
+    part = queue.window.range(1, 0.0)
+    assert part is not None
+
+    queue.window.stirred()
+    queue.window.seen(*part, [job(0, "Shut")], 0.0)
+
+    assert queue.window.is_promising(queue)
+    queue.push(job(1))
+    assert queue.drain(5) == [job(1)]
+
+
 def test_large_payloads_bound_the_window_by_bytes(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
