@@ -27,7 +27,7 @@ ASKED = "gokiq:status:asked"
 #: How long a question, and an answer, stay, seconds.
 ANSWER_S = 60
 #: Look again while tracking is on, seconds: a safety net.
-LOOK_S = 10.0
+LOOK_S = 20.0
 #: Look on servers or accounts that have no CLIENT TRACKING, seconds.
 BLIND_LOOK_S = 0.5
 #: Longest pause after the connection was lost, seconds; half of it at least, spread at random.
@@ -53,11 +53,22 @@ class Control:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
 
-    async def orders(self) -> Orders:
-        """What is set now."""
-        fields, paused, asked = await self._link.pipeline(
-            [("HGETALL", LIMITS), ("SMEMBERS", PAUSED), ("GET", ASKED)]
-        )
+    async def orders(self, *, tracked: bool = False) -> Orders:
+        """What is set now; of what is `tracked` Redis says when it changes."""
+        questions: list[tuple[Arg, ...]] = [
+            ("HGETALL", LIMITS),
+            ("SMEMBERS", PAUSED),
+            ("GET", ASKED),
+        ]
+        if tracked:
+            # Said each time: the connection may be another one.
+            on: tuple[Arg, ...] = ("CLIENT", "TRACKING", "ON", "OPTIN")
+            caching: tuple[Arg, ...] = ("CLIENT", "CACHING", "YES")
+            pairs = [part for question in questions for part in (caching, question)]
+            answers = (await self._link.pipeline([on, *pairs]))[2::2]
+        else:
+            answers = await self._link.pipeline(questions)
+        fields, paused, asked = answers
         rules = from_redis(
             {_text(key): _text(value) for key, value in fields.items()}, map(_text, paused)
         )
@@ -108,7 +119,7 @@ class Control:
 
 class ControlWatch:
     """Passes on what operators set, at once: Redis tells us when one of the keys that we have read
-    changes. Owns its link.
+    changes. Others may use the link, too, as long as they wait for no pushes.
     """
 
     def __init__(
@@ -153,8 +164,10 @@ class ControlWatch:
                 await asyncio.sleep(LOOK_S)
 
     async def _track(self) -> None:
-        """What a tracked connection reads is watched until it changes once; so we read again."""
-        tracking: tuple[Arg, ...] = ("CLIENT", "TRACKING", "ON")
+        """What we read is watched until it changes once, and only on this connection; so we read
+        again.
+        """
+        tracking: tuple[Arg, ...] = ("CLIENT", "TRACKING", "ON", "OPTIN")
         try:
             await self._link.call(*tracking)
         except ReplyError as error:
@@ -166,11 +179,11 @@ class ControlWatch:
             )
             return
         while True:
-            await self._look()
+            await self._look(tracked=True)
             await self._link.next_push(LOOK_S)
 
-    async def _look(self) -> None:
-        orders = await self._control.orders()
+    async def _look(self, *, tracked: bool = False) -> None:
+        orders = await self._control.orders(tracked=tracked)
         if orders.asked and orders.asked != self._asked:
             self._asked = orders.asked
             await self._on_question(orders.asked)

@@ -81,10 +81,14 @@ class RedisLink:
         """Wait up to `timeout_s` seconds for push messages (client tracking); those that came since
         the last wait count.
         """
+        stream = None
         try:
             stream = self._stream or await self._open()
             await stream.next_push(timeout_s)
         except (rex.RedisError, OSError) as error:
+            if self._stream is not stream:
+                # Somebody who calls has noticed before us, and has opened another one.
+                raise self._loss(str(error)) from error
             raise await self._translated(error) from error
 
     async def check_refusal(self, text: str) -> None:
@@ -132,6 +136,9 @@ class RedisLink:
 
     async def _lost(self, cause: str) -> ConnectionLost:
         await self.close()
+        return self._loss(cause)
+
+    def _loss(self, cause: str) -> ConnectionLost:
         return ConnectionLost(f"Redis at {self._where} does not answer: {cause}")
 
 

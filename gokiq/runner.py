@@ -179,7 +179,7 @@ class Runner:
             await answer(self._identity.name, word, queue_status.document())
 
         waker = Waker(self._link(app, "wake"), dispatcher)
-        control = ControlWatch(self._link(app, "limits"), regime.order, on_question)
+        control = ControlWatch(broker.link, regime.order, on_question)
         redis_watch = RedisWatch(broker.link)
         broker.about = self._database(app)
         try:
