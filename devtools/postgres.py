@@ -16,6 +16,7 @@ from typing import Self
 from devtools.child import Child, uninterrupted
 from devtools.failure import DevError
 from devtools.programs import ROOT, find_program
+from devtools.ruby import ruby_eval
 
 #: Time that initdb, a start, a stop and one statement may take, in seconds.
 TIMEOUT_S = 60.0
@@ -34,6 +35,12 @@ _SETTINGS = {
     "timezone": "GMT",
     "log_timezone": "GMT",
 }
+
+
+def check_postgres() -> None:
+    """Raises DevError unless there is a server, and a Ruby that can speak to it."""
+    find_program("postgres")
+    ruby_eval('require "pg"')
 
 
 class PostgresServer:

@@ -8,8 +8,7 @@ import pytest
 
 from devtools.failure import DevError
 from devtools.gokiq import GokiqFast
-from devtools.postgres import PostgresServer
-from devtools.programs import find_program
+from devtools.postgres import PostgresServer, check_postgres
 from devtools.redis_server import RedisServer
 
 pytestmark = pytest.mark.acceptance
@@ -27,7 +26,7 @@ def test_a_database_with_too_few_connections_is_told_at_boot(
     tmp_path: Path, pool: str, is_told: bool
 ) -> None:
     try:
-        find_program("postgres")
+        check_postgres()
     except DevError as error:
         pytest.skip(str(error))
     app = tmp_path / "app.rb"

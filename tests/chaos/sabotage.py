@@ -80,13 +80,13 @@ def adopt_the_living() -> None:
 def _rewrite(script: str, *changes: tuple[str, str]) -> None:
     original = broker.Script.__init__
 
-    def init(self: broker.Script, name: str) -> None:
-        original(self, name)
-        if name != script:
+    def init(self: broker.Script, *names: str) -> None:
+        original(self, *names)
+        if script not in names:
             return
         text = self.source.decode()
         for old, new in changes:
-            assert text.count(old) == 1, f"{name}.lua has no longer one {old!r}"
+            assert text.count(old) == 1, f"{script}.lua has no longer one {old!r}"
             text = text.replace(old, new)
         self.source = text.encode()
         self.digest = broker.sha1(self.source, usedforsecurity=False).hexdigest()

@@ -8,7 +8,7 @@ import pytest
 
 from devtools.child import Child
 from devtools.failure import DevError
-from devtools.postgres import PostgresServer
+from devtools.postgres import PostgresServer, check_postgres
 from devtools.procstat import process_tree
 from devtools.programs import find_program
 from devtools.ruby import ruby_eval
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(autouse=True)
 def _needs_postgres() -> None:
     try:
-        find_program("postgres")
+        check_postgres()
     except DevError as error:
         pytest.skip(str(error))
 

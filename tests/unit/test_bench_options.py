@@ -49,7 +49,7 @@ def test_computing_jobs_meet_as_many_ruby_processes_in_both_systems() -> None:
     assert settings("cpu") == [
         sidekiq(1, 2),
         sidekiq(5, 2),
-        {"workers": 2, "concurrency": 20},
+        {"workers": 2, "concurrency": 100},
     ]
 
 
