@@ -33,6 +33,30 @@ class FiberLaneTest < Minitest::Test
 		assert_equal (0...30).to_a, seen
 	end
 
+	def test_jobs_that_wait_are_started_many_a_turn_and_those_that_do_not_wake_nobody
+		turns = started = 0
+		turns_until_all_run = nil
+		InlineJobs::Call.body = lambda do |_|
+			turns_until_all_run = turns if (started += 1) == 512
+			sleep(0.05)
+		end
+		trace = TracePoint.new(:call) { |point| turns += 1 if point.method_id == :run_once! }
+		# The fibers are made one a turn; then they are there.
+		work(*Array.new(256) { |index| call_payload(index) }, slots: 256) do |workload|
+			sleep(0.001) until workload.size.zero?
+			trace.enable
+			256.times { |index| workload.take(Gokiq::Sidecar::Job.new(1_000 + index, route, call_payload(index))) }
+		end
+		trace.disable
+
+		assert_operator turns_until_all_run, :<, 30
+
+		fibers = Hash.new(0)
+		InlineJobs::Call.body = ->(_) { fibers[Fiber.current] += 1 }
+		work(*Array.new(256) { |index| call_payload(index) }, slots: 256)
+		assert_operator fibers.size, :<, 20
+	end
+
 	def test_jobs_have_ids_of_their_own
 		seen = []
 		InlineJobs::Call.body = ->(_) { sleep(0.01) && seen << Thread.current["sidekiq_tid"] }
