@@ -29,8 +29,8 @@ from devtools.redis_server import RedisServer
 
 #: What is added to each round trip, in microseconds.
 DELAY_US = 1_000
-#: gokiq's, all of one worker. What is on its way for a millisecond, at 200,000 jobs/s, is not in the worker: more than no-ops
-#: need beside Redis, for both runs.
+#: gokiq's, all of one worker. What is on its way for a millisecond, at 200,000 jobs/s, is not in
+#: the worker: more than no-ops need beside Redis, for both runs.
 SLOTS = 2_000
 #: How long the proxy's own limit is looked for, in seconds.
 LIMIT_S = 0.5
