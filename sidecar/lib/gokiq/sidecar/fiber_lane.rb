@@ -124,8 +124,9 @@ module Gokiq
 
 				while true
 					@scheduler.transfer
+					# A slow reader makes it wait here, and more lines come.
+					nil while JobLog.flush
 					coming = false
-					JobLog.flush
 				end
 			ensure
 				JobLog.on_first = nil

@@ -44,16 +44,24 @@ module Gokiq
 				attr_accessor :on_first
 
 				# Write what has gathered. From any thread.
+				# @returns [Boolean] Whether there was something.
 				def flush
-					@all.each_value(&:flush)
+					@all.each_value.count(&:flush).positive?
 				end
 
 				private
 
 				def stock?(logger)
 					logger.instance_of?(::Sidekiq::Logger) && TEXTS.include?(logger.formatter.class) &&
-						Stock.own?(logger.formatter.class, :call, "logger.rb") && logger.singleton_methods.empty? &&
-						logger.instance_variable_get(:@logdev).instance_of?(::Logger::LogDevice)
+						Stock.own?(logger.formatter.class, :call, "logger.rb") &&
+						logger.singleton_methods.empty? && logger.formatter.singleton_methods.empty? &&
+						logger.instance_variable_get(:@logdev).instance_of?(::Logger::LogDevice) && unpatched?(logger)
+				end
+
+				# Libraries that trace put a module before one of these.
+				def unpatched?(logger)
+					%i[add info].all? { |name| Class === logger.method(name).owner } &&
+						%i[tid format_context].all? { |name| ::Sidekiq::Logger::Formatters::Base == logger.formatter.method(name).owner }
 				end
 			end
 
@@ -82,8 +90,12 @@ module Gokiq
 			end
 
 			# Write what has gathered. From any thread: what it takes is taken in one step.
+			# @returns [Boolean] Whether there was something.
 			def flush
-				@write.call(@buffer.slice!(0, @buffer.length)) unless @buffer.empty?
+				return false if @buffer.empty?
+
+				@write.call(@buffer.slice!(0, @buffer.length))
+				true
 			end
 
 			private
