@@ -16,6 +16,9 @@ module Gokiq
 			# metrics.
 			Shape = Struct.new(:job_class, :tally)
 
+			# Fields that a plain job may have.
+			PLAIN = %w[class jid args queue retry created_at enqueued_at].freeze
+
 			# Fields that ask for a layer which is left out.
 			LAYERED = %w[profile log_level display_class].freeze
 
@@ -25,9 +28,9 @@ module Gokiq
 
 				@possible = @lean && @stock_logger && Stock.own?(::Sidekiq::JobLogger, :prepare, "job_logger.rb")
 				@meter = @server_middleware.meter if ServerChain === @server_middleware
-				@bare = @possible && !@meter.nil? && Stock.load_json?
 				@jid_first = Gem::Version.new(::Sidekiq::VERSION) >= Gem::Version.new("8")
 				@attributes = @jid_first ? config[:logged_job_attributes].map { |name| [name, name.to_sym] } : [["bid", :bid], ["tags", :tags]]
+				@bare = @possible && !@meter.nil? && Stock.load_json? && @attributes.none? { |field, _| PLAIN.include?(field) }
 				@log = JobLog.for(@job_log) if @bare
 				@shapes = {}
 			end
@@ -76,11 +79,15 @@ module Gokiq
 
 				if (job_class = shape.job_class)
 					work_plain(job, job_class, jid, arguments, task)
+					shape.tally.done(job.started, job.finish)
 				else
-					@reloader.call { work_plain(job, Object.const_get(job.name), jid, arguments, task) }
+					@reloader.call do
+						work_plain(job, Object.const_get(job.name), jid, arguments, task)
+						shape.tally.done(job.started, job.finish)
+					end
+					job.finish
 				end
 
-				shape.tally.done(job.started, job.finish)
 				log_done(job) if @log && @job_log.info?
 				true
 			rescue Exception => error
@@ -109,8 +116,8 @@ module Gokiq
 			# False where there is none.
 			def make_shape(name, workload)
 				!workload.threaded_class?(name) && Shape.new(@stock_reloader ? Object.const_get(name) : nil, @meter[name])
-			rescue StandardError
-				# The class cannot be found: the job is to fail by the rules.
+			rescue StandardError, ScriptError
+				# The class cannot be found or loaded: the job is to fail by the rules.
 				nil
 			end
 
@@ -119,7 +126,16 @@ module Gokiq
 			end
 
 			def log_done(job)
-				@log.done(job.slot.tid, log_context(job), job.finished - job.started)
+				context = ::Sidekiq::Context.current
+				return @log.done(job.slot.tid, log_context(job), job.finished - job.started) if untouched?(context, job)
+
+				context[:elapsed] = ((job.finished - job.started) / 1e6).round(3)
+				@job_log.info { "done" }
+			end
+
+			# Whether the job has left its context as it was.
+			def untouched?(context, job)
+				context.size == 2 && context[:jid].equal?(job.jid) && context[:class].equal?(job.name)
 			end
 
 			def log_context(job)
