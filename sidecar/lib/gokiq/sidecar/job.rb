@@ -106,9 +106,9 @@ module Gokiq
 				@payload ||= @body.byteslice(@at, @size)
 			end
 
-			# @returns [Array | Nil] The arguments, once; nil where they are none that JSON has.
+			# @returns [Array | Nil] The arguments, once; nil where they are none that JSON has, and after {detach}.
 			def args
-				@arguments.take(@index)
+				@arguments&.take(@index)
 			end
 
 			# The frame may hold a megabyte of other jobs.

@@ -179,6 +179,7 @@ module Gokiq
 				return false unless Hash === job_hash && threaded?(job_hash)
 
 				job.slot = nil
+				job.detach
 				@threads.push(job)
 				announce if @database
 				true
