@@ -12,6 +12,9 @@ module Gokiq
 
 			LAYERS = %i[dispatch stats execute_job profile].freeze
 
+			# An application's own initializer has the name of Sidekiq's first file.
+			MAIN = "#{File.dirname(Object.const_source_location("Sidekiq::VERSION").first)}.rb".freeze
+
 			# @returns [Boolean] Whether the processor's layers are known and nobody has wrapped or replaced them.
 			def self.processor?
 				return false unless VERSIONS.cover?(Gem::Version.new(::Sidekiq::VERSION))
@@ -34,7 +37,7 @@ module Gokiq
 
 			# @returns [Boolean] Whether Sidekiq reads JSON as it ships.
 			def self.load_json?
-				::Sidekiq.method(:load_json).source_location.first.end_with?("/sidekiq.rb")
+				::Sidekiq.method(:load_json).source_location&.first == MAIN
 			end
 
 			# @returns [Boolean] Whether the reloader only calls its block.

@@ -1,0 +1,189 @@
+# frozen_string_literal: true
+
+require "minitest/autorun"
+require "tmpdir"
+require "support/inline"
+require "support/inline_jobs"
+
+# What an application may do to Sidekiq holds for plain jobs, too.
+class PlainTest < Minitest::Test
+	include Inline
+
+	class Threaded
+		include Sidekiq::Job
+		sidekiq_options gokiq_lane: "thread"
+
+		def perform(*)
+		end
+	end
+
+	def setup
+		super
+		@config.logger.formatter = Sidekiq::Logger::Formatters::Pretty.new
+		use_stock_chain
+	end
+
+	def test_a_done_line_has_what_the_job_has_added_to_the_context
+		InlineJobs::Call.body = -> { Sidekiq::Context.add(:tenant, 5) }
+		work(plain_job(Peer.payload("InlineJobs::Call")))
+
+		assert_match(/ tenant=5 elapsed=\S+:? .*done$/, @log.string.lines.last)
+	end
+
+	def test_logged_job_attributes_that_a_plain_job_has
+		skip "from Sidekiq 8 on" unless Sidekiq::VERSION >= "8"
+
+		@config[:logged_job_attributes] = %w[bid tags queue]
+		seen = nil
+		InlineJobs::Call.body = -> { seen = Sidekiq::Context.current[:queue] }
+		work(plain_job(Peer.payload("InlineJobs::Call")))
+
+		assert_equal "default", seen
+		assert_includes @log.string, "queue=default"
+	end
+
+	def test_load_json_of_an_initializer
+		with_load_json('->(text) { JSON.parse(text).tap { |job| job["args"] = [job["args"].sum] if Hash === job } }') do
+			seen = nil
+			InlineJobs::Call.body = ->(*arguments) { seen = arguments }
+			work(plain_job(Peer.payload("InlineJobs::Call", 1, 2)))
+
+			assert_equal [3], seen
+		end
+	end
+
+	def test_load_json_written_in_c
+		with_load_json("Hash.new { |_, text| JSON.parse(text) }.method(:[])") do
+			assert_equal :ok, work(plain_job(Peer.payload("InlineJobs::Plain"))).fetch(0).status
+		end
+	end
+
+	def test_metrics_of_a_job_after_which_the_reloader_raises
+		original = Sidekiq.default_configuration[:reloader]
+		Sidekiq.default_configuration[:reloader] = ->(&block) { [block.call, raise("too late")] }
+		work(plain_job(Peer.payload("InlineJobs::Plain")))
+		@tracker.instance_variable_get(:@gokiq_meter).hand_over
+
+		assert_equal 1, @tracker.send(:reset)[0]["p"]
+	ensure
+		Sidekiq.default_configuration[:reloader] = original
+	end
+
+	def test_a_job_that_goes_to_the_threads_keeps_nothing_of_its_frame
+		job = plain_job(Peer.payload("PlainTest::Threaded"))
+		work(job)
+
+		assert_nil job.instance_variable_get(:@body)
+	end
+
+	# Ends as in Sidekiq: by the rules for failures, not as something that has gone wrong in the worker.
+	def test_class_whose_file_does_not_load
+		with_autoload("raise LoadError, 'no such part'") do |name|
+			result = work(plain_job(Peer.payload(name))).fetch(0)
+
+			assert_equal [:retry, "LoadError"], [result.status, result.error_class]
+		end
+	end
+
+	def test_class_whose_file_waits_while_others_run
+		with_autoload("sleep(0.01)\nclass NAME\n\tinclude Sidekiq::Job\n\tdef perform(*)\n\tend\nend") do |name|
+			results = work(plain_job(Peer.payload(name)), second(plain_job(Peer.payload("InlineJobs::Plain"))))
+
+			assert_equal %i[ok ok], results.map(&:status)
+		end
+	end
+
+	def test_formatter_that_someone_has_extended
+		@config.logger.formatter.extend(Module.new { def call(*) = super.sub(/$/, " !") })
+		work(plain_job(Peer.payload("InlineJobs::Plain")))
+
+		assert_equal 2, @log.string.scan(/(?:start|done) !$/).size
+	end
+
+	# Of a process of its own: what is put before a method stays there.
+	def test_methods_of_loggers_that_someone_has_wrapped
+		{Logger => :info, Sidekiq::Logger::Formatters::Base => :format_context}.each do |owner, name|
+			pid = fork do
+				calls = 0
+				owner.prepend(Module.new { define_method(name) { |*arguments, &block| (calls += 1) && super(*arguments, &block) } })
+				work(plain_job(Peer.payload("InlineJobs::Plain")))
+				exit!(calls == 2)
+			end
+
+			assert_predicate Process.wait2(pid)[1], :success?, name
+		end
+	end
+
+	def test_lines_that_come_while_a_full_pipe_holds_up_a_write
+		reader, writer = IO.pipe
+		@config.logger = Sidekiq::Logger.new(writer, level: Logger::INFO).tap { |logger| logger.formatter = Sidekiq::Logger::Formatters::Pretty.new }
+		stuck = "." * 1_000
+		nil while writer.write_nonblock(stuck, exception: false) != :wait_writable
+		text = +""
+		InlineJobs::Call.body = ->(*) { sleep(0.001) }
+
+		Sync do |task|
+			work_with_reader(task, reader, text)
+		end
+		assert_equal 6, text.scan(/start$|done$/).size, text.delete(".")
+	ensure
+		[reader, writer].each(&:close)
+	end
+
+	private
+
+	# Jobs one after the other, the pipe is read only after the second.
+	def work_with_reader(task, reader, text)
+		entries = Entries.new
+		workload = Gokiq::Sidecar::Workload.new(Gokiq::Sidecar::Plan.new(lane: :fiber, slots: 10, threads: 2), Gokiq::Sidecar::State.new)
+		workload.outbox = entries
+		workload.start
+		3.times do |index|
+			workload.take(numbered(plain_job(Peer.payload("InlineJobs::Call", index + 1)), index + 1))
+			sleep(0.02)
+		end
+		deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 3
+		until text.scan(/start$|done$/).size == 6 || Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
+			chunk = reader.read_nonblock(65_536, exception: false)
+			String === chunk ? text << chunk : sleep(0.01)
+		end
+		workload.wait(Wait::LIMIT_S)
+	end
+
+	def numbered(job, number)
+		job.tap { job.instance_variable_set(:@number, number) }
+	end
+
+	def second(job)
+		numbered(job, 2)
+	end
+
+	# As a file `config/initializers/sidekiq.rb` does it.
+	def with_load_json(text)
+		original = Sidekiq.method(:load_json)
+		Sidekiq.define_singleton_method(:load_json, &eval(text, TOPLEVEL_BINDING, "/app/config/initializers/sidekiq.rb"))
+		yield
+	ensure
+		Sidekiq.singleton_class.send(:remove_method, :load_json)
+		Sidekiq.define_singleton_method(:load_json, original)
+	end
+
+	def with_autoload(text)
+		name = "Autoloaded#{name()[/\w+$/].delete("_")}"
+		Dir.mktmpdir do |folder|
+			path = File.join(folder, "job.rb")
+			File.write(path, text.gsub("NAME", name))
+			Object.autoload(name, path)
+			yield name
+		end
+	end
+
+	def use_stock_chain
+		@tracker = tracker = Sidekiq::Metrics::ExecutionTracker.new(@config)
+		@config.server_middleware do |chain|
+			chain.clear
+			chain.add(Sidekiq::Metrics::Middleware, tracker)
+			chain.add(Sidekiq::Job::InterruptHandler)
+		end
+	end
+end
