@@ -205,6 +205,10 @@ module Gokiq
 					@workload.report(job, slot.perform(job_hash))
 					slot.retire if slot.spent?
 				end
+			rescue ::Sidekiq::Shutdown, JobTimeout
+				# It came before the job had begun, while its class was loaded.
+				@workload.report(job, Outcome.plain(job.number, Outcome::REFUSED, 0, 0))
+				slot.retire
 			rescue Exception => error
 				# Nothing of a job comes here; it is either ours or the end of the reactor.
 				@workload.report(job, Outcome.detailed(job.number, Outcome::INTERNAL, 0, 0, 0.0, "", error))

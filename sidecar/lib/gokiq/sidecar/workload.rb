@@ -212,6 +212,8 @@ module Gokiq
 				klass = Object.const_get(name)
 				options = klass.respond_to?(:get_sidekiq_options) ? klass.get_sidekiq_options : {}
 				@declared[name] = options["gokiq_lane"] == "thread"
+			rescue ::Sidekiq::Shutdown, JobTimeout
+				raise
 			rescue Exception
 				false
 			end

@@ -85,6 +85,17 @@ class PlainTest < Minitest::Test
 		end
 	end
 
+	def test_shutdown_while_a_class_is_loaded
+		with_autoload("sleep(5)\nclass NAME\n\tinclude Sidekiq::Job\n\tdef perform(*)\n\tend\nend") do |name|
+			results = work(plain_job(Peer.payload(name))) do |workload|
+				sleep(0.02)
+				workload.shut_down
+			end
+
+			assert_equal [[:refused, 0]], results.map { |result| [result.status, result.counts] }
+		end
+	end
+
 	def test_class_whose_file_waits_while_others_run
 		with_autoload("sleep(0.01)\nclass NAME\n\tinclude Sidekiq::Job\n\tdef perform(*)\n\tend\nend") do |name|
 			results = work(plain_job(Peer.payload(name)), second(plain_job(Peer.payload("InlineJobs::Plain"))))
