@@ -62,7 +62,7 @@ module Gokiq
 			# @parameter job [Job]
 			def push(job)
 				@pending << job
-				wake
+				wake if @coming < @burst
 			end
 
 			# Take back what has not started.

@@ -75,7 +75,8 @@ module Gokiq
 				@done = stopping
 				jid = job.jid
 				Thread.current[:sidekiq_context] = @jid_first ? {jid: jid, class: job.name} : {class: job.name, jid: jid}
-				log_start(job) if @log && @job_log.info?
+				logs = @log && @job_log.info?
+				log_start(job) if logs
 
 				if (job_class = shape.job_class)
 					work_plain(job, job_class, jid, arguments, task)
@@ -88,7 +89,7 @@ module Gokiq
 					job.finish
 				end
 
-				log_done(job) if @log && @job_log.info?
+				log_done(job) if logs
 				true
 			rescue Exception => error
 				conclude(error, job)
