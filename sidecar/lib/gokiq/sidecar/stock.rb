@@ -12,8 +12,8 @@ module Gokiq
 
 			LAYERS = %i[dispatch stats execute_job profile].freeze
 
-			# An application's own initializer has the name of Sidekiq's first file.
-			MAIN = "#{File.dirname(Object.const_source_location("Sidekiq::VERSION").first)}.rb".freeze
+			# Where Sidekiq's files are. An application's may have the same names, in `config/initializers/sidekiq/` for one.
+			HOME = File.dirname(Object.const_source_location("Sidekiq::VERSION").first).freeze
 
 			# @returns [Boolean] Whether the processor's layers are known and nobody has wrapped or replaced them.
 			def self.processor?
@@ -32,12 +32,12 @@ module Gokiq
 			# @returns [Boolean] Whether the client that pushes jobs is Sidekiq's own, unwrapped.
 			def self.client?
 				CLIENT.all? { |name| own?(::Sidekiq::Client, name, "client.rb") } &&
-					::Sidekiq::Client.instance_method(:normalize_item).source_location.first.end_with?("sidekiq/job_util.rb")
+					::Sidekiq::Client.instance_method(:normalize_item).source_location.first == "#{HOME}/job_util.rb"
 			end
 
 			# @returns [Boolean] Whether Sidekiq reads JSON as it ships.
 			def self.load_json?
-				::Sidekiq.method(:load_json).source_location&.first == MAIN
+				::Sidekiq.method(:load_json).source_location&.first == "#{HOME}.rb"
 			end
 
 			# @returns [Boolean] Whether the reloader only calls its block.
@@ -50,7 +50,7 @@ module Gokiq
 				return true unless owner.method_defined?(name) || owner.private_method_defined?(name)
 
 				method = owner.instance_method(name)
-				method.owner == owner && method.source_location&.first.to_s.end_with?("sidekiq/#{file}")
+				method.owner == owner && method.source_location&.first == "#{HOME}/#{file}"
 			end
 		end
 	end

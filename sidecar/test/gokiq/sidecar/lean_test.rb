@@ -178,6 +178,8 @@ class LeanTest < Minitest::Test
 
 		refute Stock.send(:own?, wrapped, :execute_job, "processor.rb")
 		assert Stock.send(:own?, Class.new, :no_such_method, "processor.rb")
+		changed = Class.new { class_eval("def stats(*) = nil", "/app/config/initializers/sidekiq/processor.rb") }
+		refute Stock.send(:own?, changed, :stats, "processor.rb")
 	end
 
 	private
