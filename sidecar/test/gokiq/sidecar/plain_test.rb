@@ -87,8 +87,9 @@ class PlainTest < Minitest::Test
 
 	def test_shutdown_while_a_class_is_loaded
 		with_autoload("sleep(5)\nclass NAME\n\tinclude Sidekiq::Job\n\tdef perform(*)\n\tend\nend") do |name|
-			results = work(plain_job(Peer.payload(name))) do |workload|
-				sleep(0.02)
+			job = plain_job(Peer.payload(name))
+			results = work(job) do |workload|
+				sleep(0.001) until job.slot
 				workload.shut_down
 			end
 
