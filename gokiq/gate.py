@@ -280,11 +280,6 @@ class Gate:
                 caps[route] = min(bounds)
         return caps
 
-    def open_caps(self, coming: Mapping[Target, int]) -> dict[int, int]:
-        """Of every route: 0 also where a claim would find nothing."""
-        caps = self.caps(coming)
-        return caps | dict.fromkeys(self._dry, 0)
-
     def _room(self, target: Target, now: float, coming: int = 0) -> int | None:
         """As far as we know without asking Redis; None: no bound."""
         if self._blocked.get(target, 0.0) > now and not (coming and target in self._rules.cluster):
@@ -316,11 +311,6 @@ class Gate:
         """Whether a claim by one of these routes may find something that we may take."""
         caps = self.caps(coming or {})
         return any(route not in self._dry and caps.get(route, 1) > 0 for route in routes)
-
-    def is_starving(self, routes: Iterable[int]) -> bool:
-        """Whether a new job by one of these routes could be claimed at once."""
-        caps = self.caps({})
-        return any(route in self._dry and caps.get(route, 1) > 0 for route in routes)
 
     @property
     def retry_at(self) -> float | None:
