@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from gokiq.broker import LEASE_S, Broker
 from gokiq.errors import ConnectionLost, GokiqError, ReplyError
-from gokiq.identity import is_local, is_proved_dead
+from gokiq.identity import Fate, fate, is_proved_dead
 from gokiq.reaper import RENEW_S, SETTLE_IN_S
 from gokiq.redis_info import uptime_s
 from gokiq.redis_link import RedisLink
@@ -73,7 +73,7 @@ async def _give_back(link: RedisLink) -> int:
             moved = len(await broker.adopt(identity, queues, proved=proved))
             _say(f"{identity} is dead: {moved} jobs went back to their queues")
             given += moved
-        if all(is_local(owners[one]) for one in alive) or time.monotonic() >= deadline:
+        if all(fate(owners[one]) is Fate.LIVES for one in alive) or time.monotonic() >= deadline:
             break
         await asyncio.sleep(LOOK_S)
     for identity in alive:

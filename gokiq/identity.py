@@ -10,10 +10,15 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from gokiq import __version__
+
+PROC = Path("/proc")
+#: Above all pids of Linux.
+_PID_LIMIT = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,49 +49,96 @@ def new_identity() -> Identity:
     return Identity(f"{hostname}:{pid}:{secrets.token_hex(6)}", hostname, pid, time.time())
 
 
-def is_proved_dead(about: Mapping[str, Any]) -> bool:
-    """True only when the owner ran in our own pid namespace since this boot and its process is
-    gone.
+class Fate(Enum):
+    """What this host's kernel says of another owner's process."""
 
-    A pid that lives again with another start time is another process.
+    LIVES = "lives"
+    DEAD = "dead"
+    #: It ran elsewhere, or may not be seen from here: its lease decides.
+    UNKNOWN = "unknown"
+
+
+def fate(about: Mapping[str, Any]) -> Fate:
+    """Whether an owner that ran in our own pid namespace since this boot still does. A pid that
+    lives again with another start time is another process.
+
+    That there is no such process the kernel says to everybody who asks to signal it. `/proc` may
+    hide the processes of others (`hidepid=`, `ProtectProc=`): one that it does not show is
+    unknown, not gone.
     """
-    if not is_local(about):
-        return False
     pid, ticks = about.get("pid"), about.get("start_ticks")
-    if not isinstance(pid, int) or not isinstance(ticks, int):
-        return False
-    return start_ticks(pid) != ticks
+    if not _is_local(about) or not isinstance(pid, int) or not 0 < pid < _PID_LIMIT:
+        return Fate.UNKNOWN
+    if not _exists(pid):
+        return Fate.DEAD
+    if not isinstance(ticks, int) or not _shows_our_namespace():
+        return Fate.UNKNOWN
+    stat = _stat(pid)
+    if stat is None:
+        # It may have ended between the two looks.
+        return Fate.UNKNOWN if _exists(pid) else Fate.DEAD
+    return Fate.LIVES if stat == ("", ticks) else Fate.DEAD
 
 
-def is_local(about: Mapping[str, Any]) -> bool:
-    """True when the owner ran in our own pid namespace since this boot, so that we can tell."""
+def is_proved_dead(about: Mapping[str, Any]) -> bool:
+    """True only when we know for certain."""
+    return fate(about) is Fate.DEAD
+
+
+def _is_local(about: Mapping[str, Any]) -> bool:
     ours = (_boot_id(), _pid_namespace())
     return None not in ours and (about.get("boot_id"), about.get("pid_namespace")) == ours
 
 
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
+def _shows_our_namespace() -> bool:
+    """False where another pid namespace's `/proc` is mounted: its numbers are not ours."""
+    try:
+        return os.readlink(PROC / "self") == str(os.getpid())
+    except OSError:
+        return False
+
+
 def start_ticks(pid: int) -> int | None:
-    """Start time of a process in clock ticks since boot, None when there is no such process (or
-    only its zombie).
+    """Start time of a process in clock ticks since boot; None when it is not to be seen (or only
+    its zombie is).
+    """
+    stat = _stat(pid)
+    return stat[1] if stat is not None and not stat[0] else None
+
+
+def _stat(pid: int) -> tuple[str, int] | None:
+    """Why it counts as ended (a zombie's state), and its start time; None when it is not to be
+    seen.
     """
     try:
         # The name in parentheses may itself contain spaces and parentheses: fields count from
         # behind it.
-        stat = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
+        stat = (PROC / f"{pid}/stat").read_text("ascii", "replace")
         fields = stat.rpartition(")")[2].split()
-    except OSError:
+        return fields[0] if fields[0] in "ZX" else "", int(fields[19])
+    except (OSError, IndexError):
         return None
-    return None if fields[0] in "ZX" else int(fields[19])
 
 
 def _boot_id() -> str | None:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return None
 
 
 def _pid_namespace() -> str | None:
     try:
-        return os.readlink("/proc/self/ns/pid")
+        return os.readlink(PROC / "self/ns/pid")
     except OSError:
         return None

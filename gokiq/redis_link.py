@@ -63,7 +63,11 @@ class RedisLink:
         return await self.send(b"".join(map(pack_command, commands)), len(commands))
 
     async def send(self, packed: bytes, replies: int) -> list[Any]:
-        """Send RESP bytes that hold `replies` commands and return their replies in order."""
+        """Send RESP bytes that hold `replies` commands and return their replies in order. Of no
+        command there is none to wait for.
+        """
+        if not replies:
+            return []
         async with self._lock:
             try:
                 # Not redis-py's socket_timeout: on Python 3.11 its wait_for may swallow a

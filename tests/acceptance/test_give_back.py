@@ -65,6 +65,13 @@ def test_the_jobs_of_a_killed_process_return_and_those_of_a_living_one_do_not(
     assert set(stage.client.lrange("queue:default", 0, -1)) == set(jobs)
 
 
+def test_there_may_be_nothing_to_give_back(stage: Stage) -> None:
+    ended = give_back(stage)
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "0 jobs given back, 0 gokiq processes alive\n"
+
+
 def test_a_redis_that_is_not_there_is_one_line(stage: Stage) -> None:
     ended = give_back(stage, "--redis", "redis://me:secret@127.0.0.1:1/0")
 
