@@ -34,6 +34,7 @@ class Proxy:
         self._pairs: set[_Pair] = set()
         self.latency_s = 0.0
         self.jitter_s = 0.0
+        self.bytes_per_s = 0.0
         self.accepts = True
         self.to_server = True
         self.to_client = True
@@ -57,6 +58,10 @@ class Proxy:
         """Each chunk, in either direction, arrives so much later; order is kept."""
         self.latency_s, self.jitter_s = latency_s, jitter_s
 
+    def throttle(self, bytes_per_s: float) -> None:
+        """Each direction of a connection carries no more than this; 0: as much as it can."""
+        self.bytes_per_s = bytes_per_s
+
     def partition(self, *, to_server: bool = False, to_client: bool = False) -> None:
         """What is sent in a direction that is False is lost; connections stay open."""
         self.to_server, self.to_client = to_server, to_client
@@ -65,6 +70,7 @@ class Proxy:
         """Forward again. Connections that have lost bytes are cut, as TCP would end them."""
         self.to_server = self.to_client = self.accepts = True
         self.delay(0.0)
+        self.throttle(0)
         self.cut(only_broken=True)
 
     def cut(self, *, only_broken: bool = False) -> None:
@@ -138,6 +144,8 @@ class Proxy:
                     jitter = self._rng.random() * self.jitter_s
                     due = max(due, loop.time() + self.latency_s + jitter)
                     await asyncio.sleep(due - loop.time())
+                if self.bytes_per_s:
+                    await asyncio.sleep(len(data) / self.bytes_per_s)
                 if not (self.to_server if is_request else self.to_client):
                     pair.has_lost = True
                     continue

@@ -42,6 +42,9 @@ CRASHES = "gokiq:crashes"
 LEASE_S = 15.0
 #: Day counters live five years, as Sidekiq's do (sidekiq lib/sidekiq/launcher.rb, STATS_TTL).
 DAY_TTL_S = 5 * 365 * 24 * 60 * 60
+#: A capsule claims so many bytes in one call at most, one job at least: Redis serves nobody else
+#: meanwhile, and each byte is then in several buffers at once.
+CLAIM_BYTES = 4_194_304
 #: Most claims moved by one adoption call; bounds the time Redis is blocked.
 ADOPT_CHUNK = 500
 #: Most members moved by one promotion call; bounds the time Redis is blocked.
@@ -189,6 +192,8 @@ class Taken:
     unwritten: frozenset[int]
     first_number: int
     claims: list[tuple[int, list[bytes]]]
+    #: Wishes, by position, that took no more jobs because of their bytes.
+    cut: frozenset[int]
     #: By step, how many jobs it found.
     counts: list[int]
     #: What the guards said, by guard.
@@ -279,7 +284,7 @@ class Broker:
         if section is not None:
             left = section.left(reply.pop())
             picks = [
-                None if chosen is None else _unpick(reply, 4 + at, chosen)
+                None if chosen is None else _unpick(reply, 5 + at, chosen)
                 for at, (_, chosen) in enumerate(section.steps)
             ]
         return Taken(
@@ -288,8 +293,9 @@ class Broker:
             refusal=_str(reply[2]),
             unwritten=frozenset(reply[3]),
             first_number=first_number,
-            claims=[(route, jobs) for route, jobs in zip(steps, reply[4:], strict=True) if jobs],
-            counts=[len(jobs) for jobs in reply[4:]] if section is not None else [],
+            claims=[(route, jobs) for route, jobs in zip(steps, reply[5:], strict=True) if jobs],
+            cut=frozenset(ordinal - 1 for ordinal in reply[4]),
+            counts=[len(jobs) for jobs in reply[5:]] if section is not None else [],
             left=left,
             picks=picks,
             read=read,
@@ -337,6 +343,7 @@ class Broker:
             self._clock() - self._dead_timeout_s,
             self._dead_max,
             DAY_TTL_S,
+            CLAIM_BYTES,
         ]
         for route in index:
             queue = self._queues[route]

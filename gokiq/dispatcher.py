@@ -49,11 +49,6 @@ SHORT_S = 0.001
 SHORT_LINGER_S = 0.002
 #: Largest payload that a BATCH frame can carry: its limit less one entry's header.
 MAX_PAYLOAD_BYTES = MAX_BODY_BYTES - 16
-#: A capsule claims about so many bytes in one call at most, judged by the jobs of the last one:
-#: Redis serves nobody else meanwhile, and each byte is then in several buffers at once.
-CLAIM_BYTES = 4_194_304
-#: Jobs that the first call claims at most, whose size nobody knows.
-FIRST_CLAIM = 40
 #: Pause after Redis refused a write (memory full, no permission), seconds.
 REFUSAL_PAUSE_S = 1.0
 #: The same refusal is logged again after this long, seconds.
@@ -82,7 +77,6 @@ class Dispatcher:
         self._gathered = asyncio.Event()
         self._enough = 0
         self._run_s = 0.0
-        self._most = FIRST_CLAIM
         self._must_reconcile = False
         #: Whether jobs may have come since the last call was sent.
         self._was_poked = False
@@ -488,10 +482,11 @@ class Dispatcher:
         counts = iter(taken.counts)
         steps: list[tuple[int, int, int]] = []
         found: dict[str, list[tuple[Wish, list[int]]]] = {}
-        for capsule, wish in zip(capsules, choice.wishes, strict=True):
-            left, plan = wish
+        for at, (capsule, (want, plan)) in enumerate(zip(capsules, choice.wishes, strict=True)):
             of_steps = [next(counts) for _ in plan]
-            found.setdefault(capsule, []).append((wish, of_steps))
+            # One that was cut has asked for no more than it got.
+            left = sum(of_steps) if at in taken.cut else want
+            found.setdefault(capsule, []).append(((left, plan), of_steps))
             for (route, most), count in zip(plan, of_steps, strict=True):
                 steps.append((route, min(left, most), count))
                 left -= count
@@ -517,7 +512,7 @@ class Dispatcher:
         capsules: list[str] = []
         for capsule, is_hungry in self._hungry.items():
             free = self._valve.free(capsule, coming[capsule])
-            want = min(room, free, self._most)
+            want = min(room, free)
             if want <= 0 or (coming_of is None and not is_hungry):
                 continue
             caps = None if coming_of is None else self._open_caps(capsule, coming_of, free)
@@ -575,9 +570,7 @@ class Dispatcher:
         now = time.monotonic()
         number = taken.first_number
         claimed: list[Job] = []
-        claimed_bytes = 0
         for route, payloads in taken.claims:
-            claimed_bytes += sum(map(len, payloads))
             jobs, giants = make_jobs(number, route, payloads, now, MAX_PAYLOAD_BYTES)
             claimed += jobs
             for giant in giants:
@@ -585,11 +578,10 @@ class Dispatcher:
             number += len(payloads)
             found[self._capsule_of[route]] += len(payloads)
             self._take(route, len(payloads))
-        for capsule, (want, _) in zip(capsules, wishes, strict=True):
+        for at, (capsule, (want, _)) in enumerate(zip(capsules, wishes, strict=True)):
             if capsule in self._hungry:  # it may have gone since
-                self._hungry[capsule] = found[capsule] >= want or self._was_poked
-        if claimed_bytes:
-            self._most = max(CLAIM_BYTES * (number - taken.first_number) // claimed_bytes, 1)
+                may_have_more = found[capsule] >= want or at in taken.cut
+                self._hungry[capsule] = may_have_more or self._was_poked
         if claimed:
             if self.gate.is_active:
                 self.gate.claimed(claimed)

@@ -20,8 +20,8 @@ from gokiq.core import Job, pack_command
 from gokiq.errors import ConfigError, ConnectionLost, ReplyError
 from gokiq.redis_stream import RedisStream
 
-#: Longest wait for one reply, seconds. A reply that is later counts as lost; reconciliation finds
-#: what it did.
+#: Longest silence while a reply is waited for, seconds: no byte has come, none of ours has gone. A
+#: reply that is later counts as lost; reconciliation finds what it did.
 REPLY_TIMEOUT_S = 5.0
 #: Longest wait for a connection to open, seconds.
 CONNECT_TIMEOUT_S = 5.0
@@ -60,6 +60,8 @@ class RedisLink:
 
     async def pipeline(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         """Send several commands in one write; the first error is raised once all have answered."""
+        if not commands:
+            return []  # to nothing there is no reply
         return await self.send(b"".join(map(pack_command, commands)), len(commands))
 
     async def send(self, packed: bytes, replies: int) -> list[Any]:
@@ -70,11 +72,8 @@ class RedisLink:
             return []
         async with self._lock:
             try:
-                # Not redis-py's socket_timeout: on Python 3.11 its wait_for may swallow a
-                # cancellation.
-                async with asyncio.timeout(REPLY_TIMEOUT_S):
-                    stream = self._stream or await self._open()
-                    return await stream.ask(packed, replies)
+                stream = self._stream or await self._open()
+                return await stream.ask(packed, replies, REPLY_TIMEOUT_S)
             except (rex.RedisError, OSError) as error:
                 raise await self._translated(error) from error
             except asyncio.CancelledError:
@@ -87,7 +86,8 @@ class RedisLink:
         """
         stream = None
         try:
-            stream = self._stream or await self._open()
+            async with self._lock:  # somebody else may be opening it
+                stream = self._stream or await self._open()
             await stream.next_push(timeout_s)
         except (rex.RedisError, OSError) as error:
             if self._stream is not stream:
@@ -113,14 +113,21 @@ class RedisLink:
         return max(0, self._opened - 1)
 
     async def close(self) -> None:
-        """Close the connection; the next call opens a new one."""
-        connection, self._connection, self._stream = self._connection, None, None
+        """Close the connection; the next call opens a new one. What we have given up must not reach
+        Redis later: nothing more is sent.
+        """
+        connection, self._connection = self._connection, None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.abort()
         if connection is not None:
             await connection.disconnect(nowait=True)
 
     async def _open(self) -> RedisStream:
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        await connection.connect()  # type: ignore[no-untyped-call]
+        # Not redis-py's socket_timeout: on Python 3.11 its wait_for may swallow a cancellation.
+        async with asyncio.timeout(REPLY_TIMEOUT_S):
+            await connection.connect()  # type: ignore[no-untyped-call]
         assert connection._writer is not None
         transport = connection._writer.transport
         assert isinstance(transport, asyncio.Transport)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +13,17 @@ import hiredis
 
 #: `gets` of hiredis when no reply is whole; False is a reply of RESP3.
 _NOTHING = object()
+#: While a reply is waited for, we look so often in that time whether anything moves.
+_LOOKS = 5
+#: Closing sends nothing more (SO_LINGER: on, 0 s).
+_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class RedisStream(asyncio.Protocol):
     """Takes over a transport on which every reply so far has been read.
 
-    One request at a time: whoever is cancelled while waiting must close the transport. `make_error`
-    turns the text of a refusal into an exception.
+    One request at a time: whoever is cancelled while waiting must `abort`. `make_error` turns the
+    text of a refusal into an exception.
     """
 
     def __init__(
@@ -29,24 +36,56 @@ class RedisStream(asyncio.Protocol):
         self._replies: list[Any] = []
         self._wanted = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        #: When the last bytes moved, and how many of ours were still to be sent then.
+        self._moved_at = 0.0
+        self._unsent = 0
         self._pushed = asyncio.Event()
         self._end: Exception | None = None
         transport.set_protocol(self)
 
-    async def ask(self, packed: bytes, replies: int) -> list[Any]:
+    async def ask(self, packed: bytes, replies: int, patience_s: float) -> list[Any]:
         """Send RESP bytes and return so many replies. The first refusal among them is raised, once
-        all have come; ConnectionError when the connection is, or gets, lost.
+        all have come; ConnectionError when the connection is, or gets, lost; TimeoutError when for
+        `patience_s` no byte has come or gone. Large replies may take longer in all.
         """
         self._check()
         self._replies, self._wanted = [], replies
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
+        self._moved_at = self._loop.time()
         self._transport.write(packed)
-        await self._waiter
+        self._unsent = self._transport.get_write_buffer_size()
+        self._look(patience_s)
+        try:
+            await self._waiter
+        finally:
+            self._looking.cancel()
         answers, self._replies = self._replies, []
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
         return answers
+
+    def _look(self, patience_s: float) -> None:
+        """End the connection if nothing has moved for so long, else look again."""
+        unsent = self._transport.get_write_buffer_size()
+        now = self._loop.time()
+        if unsent < self._unsent:
+            self._moved_at = now
+        self._unsent = unsent
+        if now - self._moved_at >= patience_s:
+            self._finish(TimeoutError(f"no reply within {patience_s:g} s"))
+            self.abort()
+            return
+        self._looking = self._loop.call_later(patience_s / _LOOKS, self._look, patience_s)
+
+    def abort(self) -> None:
+        """End the connection; what is still to be sent is never sent."""
+        if self._waiter is not None:
+            peer = self._transport.get_extra_info("socket")
+            with contextlib.suppress(OSError, AttributeError):
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self._transport.abort()
 
     async def next_push(self, timeout_s: float) -> None:
         """Wait up to so many seconds for push messages that nobody has waited for yet. Raises
@@ -71,6 +110,7 @@ class RedisStream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Keep the replies that are whole."""
+        self._moved_at = self._loop.time()
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not _NOTHING:

@@ -7,7 +7,7 @@
 --       then for each route r = 1..R:  claims hash (6+2r), queue list (7+2r)
 -- ARGV  1 R                            4 dead_max_jobs
 --       2 number of the first claim    5 TTL of the day counters, s
---       3 oldest score kept in dead
+--       3 oldest score kept in dead    6 bytes of jobs that a group takes, one job at least
 --       then, in this order:
 --       for each route: n, then n claim numbers that ended well (one processed each)
 --       S, then S times: op, route, number, processed, failed, score, payload
@@ -18,6 +18,7 @@
 --         a group (capsule) takes up to `want` jobs, entry by entry, up to `most` from each
 -- Reply {lease held 0/1, outcomes dropped because the claim was no longer held,
 --        error text or '', {numbers of special outcomes that could not be written},
+--        {ordinals of groups that took no more because of their bytes},
 --        {payloads of entry 1}, {payloads of entry 2}, ...}  oldest job first; of an entry whose jobs were chosen
 --        the ordinals of those taken, and, negative, of those that are gone
 --       behind them, if claims are guarded, what the guards say
@@ -28,7 +29,8 @@
 local R = tonumber(ARGV[1])
 local number = tonumber(ARGV[2])
 local dead_floor, dead_max, day_ttl = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local at = 6
+local budget = tonumber(ARGV[6])
+local at = 7
 local CHUNK = 1000 -- unpack() must stay far below Lua's stack limit
 
 local function claims_of(r) return KEYS[6 + 2 * r] end
@@ -94,35 +96,63 @@ count(KEYS[4], KEYS[6], processed)
 count(KEYS[5], KEYS[7], failed)
 
 local lease = redis.call('EXISTS', KEYS[1])
-local reply = { lease, dropped, refusal, unwritten }
+local cut_groups = {}
+local reply = { lease, dropped, refusal, unwritten, cut_groups }
 local open = lease == 1 and refusal == ''
+
+-- Of the current group: bytes that it may still take, whether it has taken any, and whether that was all for now.
+local bytes_left, has_taken, is_cut = 0, false, false
+local FIRST_PIECE, GROWTH = 4, 8
+
+-- The oldest jobs of a queue, up to `most`, as far as the bytes go. Read in pieces, for their size is not known before.
+local function oldest(queue, most)
+  local jobs, n, piece, before = {}, 0, FIRST_PIECE, bytes_left
+  while n < most do
+    local asked = math.min(piece, most - n)
+    local found = redis.pcall('LRANGE', queue, -n - asked, -n - 1)
+    if found.err then return jobs, found.err end
+    for i = #found, 1, -1 do
+      local size = #found[i]
+      if size > bytes_left and has_taken then
+        is_cut = true
+        return jobs
+      end
+      bytes_left = bytes_left - size
+      has_taken = true
+      n = n + 1
+      jobs[n] = found[i]
+    end
+    if #found < asked then return jobs end
+    local mean = (before - bytes_left) / n
+    piece = math.max(math.min(piece * GROWTH, math.floor(bytes_left / mean)), 1)
+  end
+  return jobs
+end
 
 local function take(r, most)
   local queue = queue_of(r)
-  local found = redis.pcall('LRANGE', queue, -most, -1)
-  if found.err then
+  local jobs, err = oldest(queue, most)
+  if err then
     -- Not a list. To end here would hide the claims of the entries before it.
-    refusal = queue .. ': ' .. found.err
+    refusal = queue .. ': ' .. err
     reply[3] = refusal
     open = false
     return {}
   end
-  local n = #found
-  if n == 0 then return found end
-  local jobs, pairs_ = {}, {}
+  local n = #jobs
+  if n == 0 then return jobs end
+  local pairs_ = {}
   local from = 1
   for i = 1, n do
-    local payload = found[n + 1 - i]
-    jobs[i] = payload
     pairs_[#pairs_ + 1] = number + i - 1
-    pairs_[#pairs_ + 1] = payload
+    pairs_[#pairs_ + 1] = jobs[i]
     if #pairs_ == 2 * CHUNK or i == n then
       local answer = redis.pcall('HSET', claims_of(r), unpack(pairs_))
       if type(answer) == 'table' and answer.err then
         refusal = answer.err
         reply[3] = refusal
         open = false
-        for k = i, from, -1 do jobs[k] = nil end
+        for k = n, from, -1 do jobs[k] = nil end
         break
       end
       pairs_ = {}
@@ -155,6 +185,9 @@ local function take_chosen(step, r, most)
   end
   local count = #taken
   number = number + count
+  for i = 1, count do bytes_left = bytes_left - #ARGV[step.first + 2 * taken[i] - 1] end
+  has_taken = has_taken or count > 0
+  is_cut = bytes_left <= 0
   for i = 1, #gone do taken[count + i] = -gone[i] end
   return taken, count
 end
@@ -175,13 +208,14 @@ end
 local G = tonumber(ARGV[at])
 local step = 0
 at = at + 1
-for _ = 1, G do
+for group = 1, G do
   local want, E = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
   at = at + 2
+  bytes_left, has_taken, is_cut = budget, false, false
   for _ = 1, E do
     local jobs = {}
     step = step + 1
-    if open and want > 0 then
+    if open and want > 0 and not is_cut then
       local r, most = tonumber(ARGV[at]), math.min(want, tonumber(ARGV[at + 1]))
       local count
       if is_guarded then
@@ -195,6 +229,7 @@ for _ = 1, G do
     reply[#reply + 1] = jobs
     at = at + 2
   end
+  if is_cut then cut_groups[#cut_groups + 1] = group end
 end
 
 if is_guarded then reply[#reply + 1] = write_guards() end

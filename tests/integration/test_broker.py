@@ -11,7 +11,7 @@ import redis
 
 from devtools.redis_server import RedisServer
 from gokiq.app import RedisAddress
-from gokiq.broker import Broker, Move, Settlement, claims_key, lease_key
+from gokiq.broker import CLAIM_BYTES, Broker, Move, Settlement, claims_key, lease_key
 from gokiq.core import DEAD, DISCARDED, INTERNAL, REFUSED, RETRY, SHUTDOWN, Job, Outcome
 from gokiq.errors import ReplyError
 from gokiq.promotion import Fate, Push
@@ -102,6 +102,37 @@ def test_large_claims_pass_the_limit_of_one_unpack(play: Any, client: redis.Redi
     assert claims[0][1] == [str(i).encode() for i in range(6500)]
     assert client.hlen(claims_key(ME, "a")) == 6500
     assert client.llen("queue:a") == 500
+
+
+def test_a_claim_is_bounded_by_bytes_from_the_first_on(play: Any, client: redis.Redis) -> None:
+    large = [b"%d" % i + b"x" * 1_500_000 for i in range(5)]
+    giant = b"y" * (CLAIM_BYTES + 1)
+    client.lpush("queue:a", *large, giant, "small")
+    client.lpush("queue:b", "low")
+
+    async def scene(broker: Broker) -> None:
+        for expected in (large[:2], large[2:4], large[4:], [giant], [b"small"]):
+            wish = (100, [(0, 50), (1, 50)])
+            taken = await broker.settle_claim(Settlement(), [wish])
+            assert taken.claims[0] == (0, expected)
+            # The queue behind has its turn only once this one is empty.
+            is_last = expected == [b"small"]
+            assert taken.cut == (frozenset() if is_last else {0})
+            assert taken.claims[1:] == ([(1, [b"low"])] if is_last else [])
+
+    play(scene)
+
+
+def test_each_capsule_has_its_own_bytes(play: Any, client: redis.Redis) -> None:
+    client.lpush("queue:a", *(b"%d" % i + b"x" * 3_000_000 for i in range(5)))
+    client.lpush("queue:b", *(str(i) for i in range(100)))
+
+    async def scene(broker: Broker) -> None:
+        taken = await broker.settle_claim(Settlement(), [(10, [(0, 10)]), (90, [(1, 90)])])
+        assert taken.cut == {0}
+        assert [(route, len(jobs)) for route, jobs in taken.claims] == [(0, 1), (1, 90)]
+
+    play(scene)
 
 
 def test_numbers_never_repeat(play: Any, client: redis.Redis) -> None:

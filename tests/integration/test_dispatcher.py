@@ -19,9 +19,9 @@ from devtools.null_sidecar import Entry, Judge, NullSidecar, NullWorker, all_wel
 from devtools.redis_server import RedisServer
 from gokiq import core
 from gokiq.app import RedisAddress, app_info
-from gokiq.broker import Broker, claims_key
+from gokiq.broker import CLAIM_BYTES, Broker, claims_key
 from gokiq.core import Outcome
-from gokiq.dispatcher import CLAIM_BYTES, Dispatcher, linger_s
+from gokiq.dispatcher import Dispatcher, linger_s
 from gokiq.errors import ConnectionLost
 from gokiq.fleet import Fleet
 from gokiq.limits import Rules
@@ -212,6 +212,7 @@ def test_a_claim_takes_fewer_jobs_when_they_are_large(play: Any, client: redis.R
         stage.broker.settle_claim = watched  # type: ignore[method-assign]
         await stage.until(stage.is_done)
         assert sorted(stage.payloads()) == sorted(jobs)
+        # The first one, too; and all are taken although nobody says that there are more.
         assert max(sum(map(len, claim)) for claim in claims) <= CLAIM_BYTES
 
     play(scene, concurrency=200)

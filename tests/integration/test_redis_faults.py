@@ -335,6 +335,20 @@ def test_slow(play: Play) -> None:
     play(scene)
 
 
+def test_large_jobs_over_a_slow_line(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gokiq.redis_link.REPLY_TIMEOUT_S", 0.3)
+
+    async def scene(stage: Scene) -> None:
+        stage.proxy.throttle(8_000_000)
+        more = [b'{"jid":"large %d","args":["%b"]}' % (i, b"x" * 1_500_000) for i in range(15)]
+        stage.jobs += more
+        stage.client.rpush("queue:default", *more)
+        await stage.until(lambda: len(stage.seen) == len(stage.jobs))
+        assert stage.dispatcher.outage_s == 0, "slow is not away"
+
+    play(scene)
+
+
 def test_the_reply_of_a_settlement_is_lost(play: Play) -> None:
     async def scene(stage: Scene) -> None:
         await stage.middle()

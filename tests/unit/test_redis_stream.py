@@ -10,6 +10,9 @@ import pytest
 
 from gokiq.redis_stream import RedisStream
 
+#: More than any test takes.
+PATIENCE_S = 60.0
+
 
 class RefusedError(Exception):
     """What Redis refuses."""
@@ -22,6 +25,10 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written: list[bytes] = []
         self.is_closed = False
+        self.unsent = 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         pass
@@ -47,7 +54,7 @@ def play(scene: Callable[[RedisStream, Wire], Awaitable[Any]]) -> Any:
 
 async def asked(stream: RedisStream, replies: int) -> asyncio.Task[list[Any]]:
     """A request that waits for its replies."""
-    task = asyncio.create_task(stream.ask(b"x", replies))
+    task = asyncio.create_task(stream.ask(b"x", replies, PATIENCE_S))
     await asyncio.sleep(0)
     return task
 
@@ -111,7 +118,7 @@ def test_a_lost_connection_is_told_to_all_who_wait(error: Exception | None) -> N
         waits = asyncio.create_task(stream.next_push(60))
         await asyncio.sleep(0)
         stream.connection_lost(error)
-        for one in (task, waits, stream.ask(b"x", 1), stream.next_push(60)):
+        for one in (task, waits, stream.ask(b"x", 1, PATIENCE_S), stream.next_push(60)):
             with pytest.raises(ConnectionError, match="reset" if error else "closed by server"):
                 await one
 
@@ -133,7 +140,30 @@ def test_a_connection_that_closes_is_asked_nothing() -> None:
     async def scene(stream: RedisStream, wire: Wire) -> None:
         wire.is_closed = True
         with pytest.raises(ConnectionError):
-            await stream.ask(b"x", 1)
+            await stream.ask(b"x", 1, PATIENCE_S)
         assert wire.written == []
+
+    play(scene)
+
+
+def test_only_silence_ends_the_wait_for_a_reply_not_its_length() -> None:
+    async def scene(stream: RedisStream, wire: Wire) -> None:
+        task = asyncio.create_task(stream.ask(b"x", 1, 0.25))
+        await asyncio.sleep(0)
+        wire.unsent = stream._unsent = 10
+        for _ in range(10):  # the request leaves slowly
+            await asyncio.sleep(0.05)
+            wire.unsent -= 1
+        for piece in (b"$10\r\n", *(b"%d" % at for at in range(10)), b"\r\n"):
+            await asyncio.sleep(0.05)
+            stream.data_received(piece)
+        assert await task == [b"0123456789"]
+
+        task = asyncio.create_task(stream.ask(b"x", 1, 0.25))
+        await asyncio.sleep(0)
+        stream.data_received(b"$10\r\n0")
+        with pytest.raises(TimeoutError, match=r"no reply within 0\.25 s"):
+            await task
+        assert wire.is_closed
 
     play(scene)
