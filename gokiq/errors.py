@@ -34,7 +34,21 @@ class ReplyError(GokiqError):
 
 
 class ConnectionLost(GokiqError):  # noqa: N818 - the field's word for it, as in redis and asyncpg
-    """A connection is gone, or did not answer in time; what was under way on it is unknown."""
+    """A connection is gone, or did not answer in time; what was under way on it is unknown.
+
+    `to_correct` is what the address has wrong, for a server that answers and turns us away: `the
+    password`; empty when it does not answer.
+    """
+
+    def __init__(self, text: str, to_correct: str = "") -> None:
+        super().__init__(text)
+        self.to_correct = to_correct
+
+    def next_step(self, origin: str) -> str:
+        """What to do where the address stands in `origin`."""
+        if self.to_correct:
+            return f"correct {self.to_correct} in {origin}"
+        return f"start Redis or correct {origin}"
 
 
 class BootError(GokiqError):

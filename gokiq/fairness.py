@@ -16,6 +16,9 @@ from gokiq.shares import Shares
 NOBODY = ""
 #: A tenant's key is cut at this length, characters.
 KEY_LENGTH = 200
+#: Lists and objects in one another that a key may have. How deep a text the parser takes depends
+#: on the Python.
+KEY_DEPTH = 8
 
 
 class TenantPath:
@@ -68,12 +71,18 @@ def _symbol(value: Any) -> Any:
 
 
 def _key(value: Any) -> str:
-    if value is None:
+    if value is None or not _is_shallow(value, KEY_DEPTH):
         return NOBODY
     if not isinstance(value, str):
         # A record is told apart by its global id, as ActiveJob writes it.
         value = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return str(value[:KEY_LENGTH])
+
+
+def _is_shallow(value: Any, depth: int) -> bool:
+    """Whether at most so many lists and objects lie in one another."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return all(depth > 0 and _is_shallow(part, depth - 1) for part in parts)
 
 
 class Tenants:

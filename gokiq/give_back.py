@@ -16,7 +16,7 @@ from gokiq.identity import Fate, fate, is_proved_dead
 from gokiq.reaper import RENEW_S, SETTLE_IN_S
 from gokiq.redis_info import uptime_s
 from gokiq.redis_link import RedisLink
-from gokiq.redis_url import address_from_url, find_url
+from gokiq.redis_url import address_from_url, find_url, origin
 
 #: How often we look whether a lease has run out, seconds.
 LOOK_S = 0.5
@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Exit code 0: no claim is left but those of living owners. Raises GokiqError."""
-    link = RedisLink(address_from_url(find_url(arguments.redis, environ)), name="gokiq-give-back")
+    address = address_from_url(find_url(arguments.redis, environ))
+    link = RedisLink(address, name="gokiq-give-back")
 
     async def main() -> int:
         try:
@@ -49,8 +50,12 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
     try:
         return asyncio.run(main())
-    except (ConnectionLost, ReplyError) as error:
-        raise GokiqError(f"{error}; give the address with --redis or REDIS_URL") from error
+    except ConnectionLost as error:
+        raise GokiqError(f"{error}; {error.next_step(origin(arguments.redis, environ))}") from error
+    except ReplyError as error:
+        raise GokiqError(
+            f"Redis at {address} refuses: {error}; look at what our user may do (ACL LOG)"
+        ) from error
 
 
 async def _give_back(link: RedisLink) -> int:

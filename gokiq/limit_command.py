@@ -12,7 +12,7 @@ from gokiq.errors import ConfigError, ConnectionLost, GokiqError, ReplyError
 from gokiq.limits import NONE, Scope, Target, parse_count, parse_target
 from gokiq.rates import parse_rate
 from gokiq.redis_link import RedisLink
-from gokiq.redis_url import address_from_url, find_url
+from gokiq.redis_url import address_from_url, find_url, origin
 
 #: In place of a number: what the app's configuration says.
 DEFAULT = "default"
@@ -44,8 +44,10 @@ def speak(
 ) -> int:
     """Run a verb on a link of its own. Raises GokiqError."""
 
+    address = address_from_url(find_url(redis, environ))
+
     async def main() -> int:
-        link = RedisLink(address_from_url(find_url(redis, environ)), name="gokiq-operator")
+        link = RedisLink(address, name="gokiq-operator")
         try:
             return await verb(link)
         finally:
@@ -53,8 +55,12 @@ def speak(
 
     try:
         return asyncio.run(main())
-    except (ConnectionLost, ReplyError) as error:
-        raise GokiqError(f"{error}; give the address with --redis or REDIS_URL") from error
+    except ConnectionLost as error:
+        raise GokiqError(f"{error}; {error.next_step(origin(redis, environ))}") from error
+    except ReplyError as error:
+        raise GokiqError(
+            f"Redis at {address} refuses: {error}; look at what our user may do (ACL LOG)"
+        ) from error
 
 
 def say(line: str) -> None:

@@ -47,7 +47,7 @@ class RedisLink:
         self.name = name.removeprefix("gokiq-")
         self._opened = 0
         self._pool = _pool(address, name)
-        self._where = str(address)
+        self._address = address
         self._connection: AbstractConnection | None = None
         self._stream: RedisStream | None = None
         self._lock = asyncio.Lock()
@@ -143,14 +143,43 @@ class RedisLink:
             if isinstance(error, rex.NoScriptError):
                 return ReplyError("NOSCRIPT " + text)
             return ReplyError(text)
-        return await self._lost(text or f"no reply within {REPLY_TIMEOUT_S:g} s")
+        if isinstance(error, rex.ConnectionError) and (turned_away := self._turned_away(error)):
+            await self.close()
+            return turned_away
+        return await self._lost(_cause(error) or f"no reply within {REPLY_TIMEOUT_S:g} s")
 
     async def _lost(self, cause: str) -> ConnectionLost:
         await self.close()
         return self._loss(cause)
 
     def _loss(self, cause: str) -> ConnectionLost:
-        return ConnectionLost(f"Redis at {self._where} does not answer: {cause}")
+        return ConnectionLost(f"Redis at {self._address} does not answer: {cause}")
+
+    def _turned_away(self, error: rex.ConnectionError) -> ConnectionLost | None:
+        """What a server says that is there and does not let us in. It may let us in later, so this
+        counts as a lost connection.
+        """
+        where, address = f"Redis at {self._address}", self._address
+        if isinstance(error.__context__ or error, rex.AuthenticationError):
+            if address.password is None:
+                return ConnectionLost(
+                    f"{where} wants a password, and none is given", "the password"
+                )
+            name = (
+                f"the password of user {address.username}" if address.username else "the password"
+            )
+            return ConnectionLost(f"{where} refuses {name}", "user and password")
+        if "DB index is out of range" in str(error):
+            return ConnectionLost(f"{where} has no database {address.db}", "the database's number")
+        return None
+
+
+def _cause(error: Exception) -> str:
+    """The reason alone: redis-py says the address again, and asyncio a third time."""
+    cause = error.__context__ if isinstance(error, rex.ConnectionError) else None
+    if isinstance(cause, ssl.SSLError) or not isinstance(cause, OSError) or not cause.errno:
+        return str(error)
+    return (os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)).lower()
 
 
 def _is_passing(error: Exception, text: str) -> bool:

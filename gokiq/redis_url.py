@@ -23,6 +23,14 @@ def find_url(flag: str | None, environ: Mapping[str, str]) -> str:
     return environ.get(provider or "REDIS_URL") or "redis://127.0.0.1:6379/0"
 
 
+def origin(flag: str | None, environ: Mapping[str, str]) -> str:
+    """Where an operator has given, or can give, the URL that `find_url` returns."""
+    if flag:
+        return "--redis"
+    provider = environ.get("REDIS_PROVIDER") or "REDIS_URL"
+    return provider if environ.get(provider) else f"the address (--redis or {provider})"
+
+
 def address_from_url(url: str) -> RedisAddress:
     """Raises ConfigError, which does not show a password."""
     scheme, mark, rest = url.partition("://")

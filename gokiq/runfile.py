@@ -4,6 +4,7 @@ reloads went.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
@@ -35,6 +36,16 @@ class Run:
     def is_alive(self) -> bool:
         """Whether that process is still there."""
         return start_ticks(self.pid) == self.start_ticks
+
+
+def hold(folder: Path) -> int:
+    """Lock a private folder while its process lives, so that what clears old files away leaves it
+    alone: systemd-tmpfiles passes over folders that are locked (tmpfiles.d(5), "Age"). Returns the
+    descriptor, to be closed at the end.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
 
 
 def write(folder: Path, run: Run) -> None:

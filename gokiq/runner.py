@@ -66,6 +66,7 @@ class Runner:
         self._is_quiet = False
         self._rng = random.Random()
         self._directory = Path(tempfile.mkdtemp(prefix=runfile.PREFIX))  # mode 0700
+        self._lock = runfile.hold(self._directory)
         self._monitor = Monitor(str(self._directory / "monitor.sock"))
         self._fleet = Fleet(config.sidecar or socket_path(self._directory))
         self._fleet.on_gone = self._monitor.forget
@@ -109,6 +110,7 @@ class Runner:
                 await link.close()
             self._monitor.close()
             shutil.rmtree(self._directory, ignore_errors=True)
+            os.close(self._lock)
 
     def _trap_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -318,8 +320,12 @@ class Runner:
     async def _check_redis(self, broker: Broker, app: AppInfo) -> None:
         try:
             await check_server(broker.link, app)
-        except (ConnectionLost, ReplyError) as error:
-            raise BootError(f"{error}; start Redis or correct {app.redis.origin}") from error
+        except ConnectionLost as error:
+            raise BootError(f"{error}; {error.next_step(app.redis.origin)}") from error
+        except ReplyError as error:
+            raise BootError(
+                f"Redis at {app.redis} refuses: {error}; look at what our user may do (ACL LOG)"
+            ) from error
 
     async def _count_queues(self, queue_status: QueueStatus, broker: Broker) -> None:
         """For metrics, which wait for nobody. Runs until cancelled."""

@@ -86,16 +86,13 @@ class Status:
             return "quiet"
         if self.serving is None or not self._fleet.served.is_set():
             return "booting"
-        if fault := self._redis_fault():
-            return f"redis: {' '.join(fault.split())}"
+        if fault := self._redis_fault(self.serving):
+            return f"redis: {_without_address(fault, str(self.serving.app.redis))}"
         if not self._ready_workers():
             return "no worker"
         return ""
 
-    def _redis_fault(self) -> str:
-        parts = self.serving
-        if parts is None:
-            return ""
+    def _redis_fault(self, parts: Serving) -> str:
         return parts.dispatcher.fault or parts.reaper.fault or parts.heartbeat.fault
 
     def _ready_workers(self) -> int:
@@ -264,7 +261,9 @@ class Status:
 
     def _of_redis(self, parts: Serving) -> Iterator[Family]:
         yield gauge(
-            "gokiq_redis_up", "1 while Redis answers and takes writes.", not self._redis_fault()
+            "gokiq_redis_up",
+            "1 while Redis answers and takes writes.",
+            not self._redis_fault(parts),
         )
         yield counter(
             "gokiq_redis_outage_seconds_total",
@@ -282,3 +281,11 @@ class Status:
                 "Redis's clock less ours.",
                 round(parts.redis.skew_s, 3),
             )
+
+
+def _without_address(fault: str, address: str) -> str:
+    """One line for probes, which anybody may read: where Redis is stays in the log."""
+    named = f"Redis at {address} "
+    # The cause may name it again, and sentinels.
+    told = fault.removeprefix(named).partition(":")[0] if fault.startswith(named) else fault
+    return " ".join(told.split())

@@ -39,8 +39,10 @@ MEMORY_LIMIT_MB = 2048
 MAX_BYTES = 1024
 DICTIONARY = Path(__file__).with_name("words.dict")
 
+UNGUIDED = "no edge was seen: nothing that this target runs is instrumented (fuzzer.py)"
+
 _RUNS = re.compile(r"stat::number_of_executed_units: (\d+)")
-_COVERED = re.compile(r"cov: (\d+)")
+_COVERED = re.compile(r"cov: ([1-9]\d*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def fuzz(target: str, runs: int, seconds: float, seed: int, work: Path) -> Resul
         runs=int(ran.group(1)) if ran else 0,
         covered=int(covered[-1]) if covered else 0,
         seconds=time.monotonic() - began,
-        said="" if output.returncode == 0 else failure(output.stdout),
+        said=failure(output.stdout) if output.returncode else "" if covered else UNGUIDED,
     )
 
 

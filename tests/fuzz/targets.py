@@ -26,6 +26,7 @@ from gokiq.errors import GokiqError, ProtocolError
 from gokiq.job import describe
 from gokiq.monitor import Monitor
 from gokiq.promotion import decode_promoted, encode_promoted, needs_client, promoted
+from tests.fuzz.shape import shape
 
 Target = Callable[[bytes], None]
 
@@ -360,7 +361,9 @@ def replies(data: bytes) -> None:
     if MANY_ELEMENTS.search(data):
         return
     middle = zlib.crc32(data) % (len(data) + 1)
-    assert repr(replied([data])) == repr(replied([data[:middle], data[middle:]]))
+    whole = replied([data])
+    assert repr(whole) == repr(replied([data[:middle], data[middle:]]))
+    assert "?" not in shape(whole)
 
 
 def parsed(wire: bytes) -> list[Any]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from gokiq import runfile
+from gokiq import cli, runfile
+from gokiq.config import from_arguments
 from gokiq.identity import start_ticks
 from gokiq.runfile import Run
+from gokiq.runner import Runner
 
 
 @pytest.fixture
@@ -42,3 +48,41 @@ def test_what_is_no_record_is_passed_over(temporary: Path, text: str) -> None:
     (temporary / f"{runfile.PREFIX}file").touch()
 
     assert runfile.find() == []
+
+
+@pytest.mark.skipif(shutil.which("systemd-tmpfiles") is None, reason="no systemd-tmpfiles here")
+def test_what_clears_old_files_away_leaves_the_folder_of_a_living_process(temporary: Path) -> None:
+    rules = temporary / "rules.conf"
+    inside = temporary / "tmp"
+    (inside / "gokiq-a").mkdir(parents=True)
+    (inside / "gokiq-a" / runfile.NAME).touch()
+    rules.write_text(f"d {inside} - - - 0\n")
+
+    def clear_away() -> None:
+        command = ["systemd-tmpfiles", "--clean", str(rules)]
+        subprocess.run(command, check=True, capture_output=True)
+
+    lock = runfile.hold(inside / "gokiq-a")
+    clear_away()
+    assert (inside / "gokiq-a" / runfile.NAME).exists()
+    os.close(lock)
+    clear_away()
+    assert not (inside / "gokiq-a").exists()
+
+
+def test_the_folder_of_a_process_is_locked_while_it_lives(temporary: Path) -> None:
+    (app := temporary / "app.rb").touch()
+    config = from_arguments(cli.parser().parse_args(["-r", str(app)]), {})
+
+    async def made() -> Runner:
+        return Runner(config)
+
+    runner = asyncio.run(made())
+    [private] = temporary.glob(f"{runfile.PREFIX}*")
+    descriptor = os.open(private, os.O_RDONLY)
+    try:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(descriptor)
+        os.close(runner._lock)

@@ -6,8 +6,9 @@ module PatientSQLite
 	private
 
 	def configure_connection
-		super
+		# Before Rails asks the database for the first time, which may be locked already.
 		@raw_connection.busy_handler_timeout = 10_000
+		super
 	end
 end
 
