@@ -473,10 +473,19 @@ class Broker:
         """All records of crashes, as Redis holds them."""
         return dict(await self.link.call("HGETALL", CRASHES))
 
-    async def set_crashes(self, keys: Sequence[str], record: Record) -> None:
-        """Give these jobs this record."""
-        fields = [part for key in keys for part in (key, record.written())]
-        await self.link.call("HSET", CRASHES, *fields)
+    async def rule_on_crashes(self, rulings: Mapping[str, Record | None]) -> None:
+        """Give these jobs these records; None strikes one."""
+        gone = [key for key, record in rulings.items() if record is None]
+        if gone:
+            await self.forget_crashes(gone)
+        fields = [
+            part
+            for key, record in rulings.items()
+            if record is not None
+            for part in (key, record.written())
+        ]
+        if fields:
+            await self.link.call("HSET", CRASHES, *fields)
 
     async def forget_crashes(self, keys: Sequence[str]) -> None:
         """Strike jobs from the record."""

@@ -2,8 +2,9 @@
 I/O.
 
 A job that happened to be in a worker that died goes back to its queue, as it came. One to which
-that happens again is a suspect: it runs alone. One that was there three times, and alone the last
-time, is guilty and goes to the dead set.
+that happens again is a suspect: it runs apart, with half of the other suspects, then with a quarter
+(trials.py). One that was there three times, and alone the last time, is guilty and goes to the dead
+set. A suspect whose half was not there when the guilty half crashed starts again from one crash.
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ from gokiq.payload import quote, scan, splice, text
 
 #: How long a crash is remembered, seconds (as super_fetch of Sidekiq Pro does).
 WINDOW_S = 72 * 3600
-#: Crashes after which a job runs alone.
+#: Crashes after which a job runs apart.
 SUSPECT_AFTER = 2
 #: Crashes after which a job that was alone in the last one is guilty.
 LIMIT = 3
-#: Crashes after which a job is guilty even though it was never alone: where no worker of its own
-#: can be had for it.
-LIMIT_IN_COMPANY = 10
+#: What is left of a suspect's crashes once it is acquitted.
+ACQUITTED = 1
 
 ERROR_CLASS = "Gokiq::WorkerCrash"
 
@@ -59,7 +59,7 @@ class Verdict(Enum):
     """What becomes of a job after a crash."""
 
     INNOCENT = "back to its queue"
-    SUSPECT = "alone"
+    SUSPECT = "runs apart"
     GUILTY = "to the dead set"
 
 
@@ -67,9 +67,7 @@ def judge(record: Record | None) -> Verdict:
     """The rule."""
     if record is None or record.crashes < SUSPECT_AFTER:
         return Verdict.INNOCENT
-    if (record.alone and record.crashes >= LIMIT) or record.crashes >= LIMIT_IN_COMPANY:
-        return Verdict.GUILTY
-    return Verdict.SUSPECT
+    return Verdict.GUILTY if record.alone and record.crashes >= LIMIT else Verdict.SUSPECT
 
 
 def key_of(payload: bytes) -> str:

@@ -1,5 +1,5 @@
-"""After a worker's death: who was there, who is suspected, and a worker of their own for suspects,
-one at a time (rules: crashes.py).
+"""After a worker's death: who was there, who is suspected, and a worker of their own for suspects
+(rules: crashes.py, trials.py).
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from gokiq import crashes
 from gokiq.app import AppInfo
@@ -23,16 +23,13 @@ from gokiq.job import describe
 from gokiq.log import get_logger
 from gokiq.monitor import Monitor
 from gokiq.oom import OomCounter
-from gokiq.sidecar import Kind, Role, State, WorkerLink
+from gokiq.sentences import Sentences
+from gokiq.sidecar import Kind, WorkerLink
+from gokiq.solo import Solo
+from gokiq.trials import Finding, Trials
 
 log = get_logger("quarantine")
 
-#: How long a suspect has its worker for itself, seconds; the next one is let in after that.
-SOLO_S = 5.0
-#: A root that has just started hears nothing yet: how often it is asked, seconds.
-ASK_S = 2.0
-#: How long we wait for that worker before suspects run among others again, seconds.
-PATIENCE_S = 15.0
 #: How long we wait for the root to say how a worker ended, seconds.
 ENDING_S = 0.3
 #: How often the ledger is read from Redis, seconds: peers write it too.
@@ -43,9 +40,8 @@ REFRESH_S = 5.0
 class _Crash:
     pid: int
     jobs: list[Job]
-    was_solo: bool
-    #: The suspect that had been let in last, if it was still by itself.
-    alone: Job | None
+    #: Whom of them it may have been, by number.
+    finding: Finding
     rss_kb: int
 
 
@@ -59,20 +55,18 @@ class Quarantine:
         self._fleet = fleet
         self._monitor = monitor
         self._dispatcher = dispatcher
-        self._app = app
         self._ledger = Ledger()
         self._oom = OomCounter()
         self._crashes: deque[_Crash] = deque()
-        self._waiting: deque[Job] = deque()
-        self._cleared: list[str] = []
-        self._convicted: list[str] = []
+        self._trials = Trials()
+        self._solo = Solo(fleet)
+        #: Those of the trials: they wait, or run in the suspects' worker.
+        self._suspects: dict[int, Job] = {}
+        self._acquitted: list[Job] = []
+        #: What Redis has not been told yet, by key; None strikes the record.
+        self._rulings: dict[str, Record | None] = {}
         self._overdue: set[int] = set()
-        self._verdicts: deque[tuple[Job, Kind, str, float]] = deque()
-        self._failed: set[int] = set()
-        self._last: Job | None = None
-        self._last_at = 0.0
-        self._asked_at = 0.0
-        self._waiting_since = 0.0
+        self._sentences = Sentences(fleet, dispatcher, app)
         self._is_draining = False
         self._wake = asyncio.Event()
 
@@ -80,26 +74,47 @@ class Quarantine:
 
     def reloaded(self, app: AppInfo) -> None:
         """Dead jobs are written for this app from now on."""
-        self._app = app
+        self._sentences.app = app
 
     def crashed(self, worker: WorkerLink, jobs: list[Job]) -> None:
         """A worker died with these jobs."""
         self._dispatcher.hold(jobs)
-        alone = None
-        if worker.is_solo:
-            by_itself = len(jobs) == 1 or time.monotonic() - self._last_at < SOLO_S
-            alone = next((job for job in jobs if by_itself and job is self._last), None)
-        elif len(jobs) == 1:
-            alone = jobs[0]
+        finding = self._find(worker, jobs)
         vitals = self._monitor.vitals.get(worker.pid)
         rss_kb = vitals.rss_kb if vitals else 0
-        self._crashes.append(_Crash(worker.pid, jobs, worker.is_solo, alone, rss_kb))
+        self._crashes.append(_Crash(worker.pid, jobs, finding, rss_kb))
         self._wake.set()
+
+    def _find(self, worker: WorkerLink, jobs: list[Job]) -> Finding:
+        suspects = [job.number for job in jobs if worker.is_solo and job.number in self._suspects]
+        if not suspects:
+            return Finding([job.number for job in jobs], is_alone=len(jobs) == 1)
+        if any(job.number in self._overdue for job in jobs):
+            self._trials.interrupted()
+            return Finding([], is_alone=False, interrupted=suspects)
+        in_company = len(suspects) < len(jobs)
+        finding = self._trials.crashed(suspects, time.monotonic(), in_company=in_company)
+        self._acquitted += [self._suspects.pop(number) for number in finding.acquitted]
+        if in_company:
+            # Theirs is a crash like any other.
+            strangers = [job.number for job in jobs if job.number not in self._suspects]
+            finding = replace(finding, blamed=[*finding.blamed, *strangers])
+        return finding
 
     def solo_changed(self, ended: Iterable[Job] = ()) -> None:
         """The suspects' worker has come, or has ended these jobs without dying."""
-        self._cleared += [crashes.key_of(job.payload) for job in ended]
+        self._rulings |= dict.fromkeys(crashes.key_of(job.payload) for job in ended)
         self._wake.set()
+
+    def room_changed(self) -> None:
+        """A worker has come, or takes more or fewer jobs: it may be needed for suspects."""
+        is_wanted = bool(self._trials.waiting())
+        if (is_wanted or self._crashes) and not self._sentences:
+            self._solo.reserve(time.monotonic())
+        if is_wanted and not self._crashes:
+            self._sentences.pronounce()
+            self._pump()
+        self._dispatcher.room_changed()
 
     def overdue(self, job: Job) -> None:
         """Its worker is being killed because this job does not stop: nobody else is to blame."""
@@ -109,26 +124,30 @@ class Quarantine:
         """Keep suspects and the guilty among newly claimed jobs; returns the others."""
         if not self._ledger or self._is_draining:
             return jobs
-        free = []
+        free: list[Job] = []
+        suspects: list[Job] = []
         for job in jobs:
             record = self._ledger.get(crashes.key_of(job.payload))
             verdict = crashes.judge(record)
             if verdict is Verdict.INNOCENT:
                 free.append(job)
-            elif verdict is Verdict.SUSPECT:
-                self._dispatcher.hold([job])
-                self._admit(job)
+                continue
+            self._dispatcher.hold([job])
+            if verdict is Verdict.SUSPECT:
+                suspects.append(job)
             else:
                 assert record is not None
-                self._dispatcher.hold([job])
                 self._bury(job, record, "a worker", Ending())
+        if suspects:
+            self._park(suspects)
+            self._trials.admit(job.number for job in suspects)
         return free
 
     def drain(self) -> None:
         """We are stopping: suspects that wait go back to their queues."""
-        self._is_draining = True
+        self._is_draining = self._sentences.is_draining = True
         self._release_waiting()
-        self._pronounce()
+        self._sentences.pronounce()
         self._wake.set()
 
     # the loop
@@ -141,11 +160,13 @@ class Quarantine:
                 await self._refresh()
                 refresh_at = time.monotonic() + REFRESH_S
             while self._crashes:
-                await self._judge(self._crashes.popleft())
-            await self._clear()
-            self._pronounce()
+                await self._judge(self._crashes[0])
+                self._crashes.popleft()
+            await self._tell()
+            self._sentences.pronounce()
             self._pump()
-            pause_s = 0.25 if self._waiting or self._verdicts else REFRESH_S
+            is_busy = self._suspects or self._sentences or self._rulings
+            pause_s = 0.25 if is_busy else REFRESH_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._wake.wait()
@@ -154,23 +175,36 @@ class Quarantine:
     async def _refresh(self) -> None:
         try:
             old = self._ledger.load(await self._broker.crashes(), now=time.time())
+            self._heed(self._rulings)
             if old:
                 await self._broker.forget_crashes(old)
         except (ConnectionLost, ReplyError) as error:
             log.debug("Cannot read the ledger of crashes: %s", error)
 
-    async def _clear(self) -> None:
-        cleared, self._cleared = self._cleared, []
-        convicted, self._convicted = self._convicted, []
-        self._ledger.forget(cleared)
-        # Whoever tries a dead job again has it run, alone; if it kills again, that was enough.
-        parole = Record(crashes.SUSPECT_AFTER, alone=False, at=time.time())
-        self._ledger.update(convicted, [parole] * len(convicted))
-        with contextlib.suppress(ConnectionLost, ReplyError):
-            if cleared:
-                await self._broker.forget_crashes(cleared)
-            if convicted:
-                await self._broker.set_crashes(convicted, parole)
+    async def _tell(self) -> None:
+        """Write what was ruled; who is acquitted goes back once his record is."""
+        acquitted, self._acquitted = self._acquitted, []
+        mild = Record(crashes.ACQUITTED, alone=False, at=time.time())
+        self._rulings |= dict.fromkeys((crashes.key_of(job.payload) for job in acquitted), mild)
+        rulings, self._rulings = self._rulings, {}
+        self._heed(rulings)
+        try:
+            await self._broker.rule_on_crashes(rulings)
+        except (ConnectionLost, ReplyError) as error:
+            log.debug("Cannot write to the ledger of crashes: %s", error)
+            # What was ruled meanwhile is newer.
+            self._rulings = rulings | self._rulings
+            if not self._is_draining:
+                self._acquitted += acquitted
+                return
+        self._release(acquitted)
+
+    def _heed(self, rulings: Mapping[str, Record | None]) -> None:
+        for key, record in rulings.items():
+            if record is None:
+                self._ledger.forget([key])
+            else:
+                self._ledger.update([key], [record])
 
     async def _judge(self, crash: _Crash) -> None:
         told = await self._monitor.ending(crash.pid, ENDING_S)
@@ -182,51 +216,51 @@ class Quarantine:
         if any(job.number in self._overdue for job in crash.jobs):
             self._settle_overdue(crash)
             return
-        # In the suspects' worker only one of them can be blamed; the others come in again.
-        counted = [crash.alone] if crash.alone is not None else crash.jobs
-        records = await self._note(counted, alone=crash.alone is not None)
-        for job in crash.jobs:
-            record = records.get(job.number)
+        finding = crash.finding
+        blamed = {job.number: job for job in crash.jobs if job.number in set(finding.blamed)}
+        records = await self._note(list(blamed.values()), alone=finding.is_alone)
+        again = []
+        for number, job in blamed.items():
+            record = records.get(number)
             verdict = crashes.judge(record)
-            if crash.was_solo and verdict is Verdict.INNOCENT:
-                verdict = Verdict.SUSPECT
+            if number in self._suspects and verdict is Verdict.INNOCENT:
+                verdict = Verdict.SUSPECT  # its crash could not be noted
             if verdict is Verdict.GUILTY:
                 assert record is not None
                 self._bury(job, record, f"worker {crash.pid}", ending)
             elif verdict is Verdict.SUSPECT and not self._is_draining:
-                self._admit(job)
+                again.append(job)
             else:
                 self._dispatcher.give_back([job])
+        self._forget(crash.jobs)
+        self._park(again)
+        self._trials.accuse(job.number for job in again)
+        self._try_again([job for job in crash.jobs if job.number in set(finding.interrupted)])
 
     def _settle_overdue(self, crash: _Crash) -> None:
+        self._forget(crash.jobs)
+        suspects = set(crash.finding.interrupted)
         for job in crash.jobs:
             if job.number in self._overdue:
                 self._overdue.discard(job.number)
                 text = f"the job did not stop after its timeout, worker {crash.pid} was killed"
-                self._sentence(job, Kind.TIMEOUT, text)
-            elif crash.was_solo and not self._is_draining:
-                self._admit(job)
+                self._sentences.add(job, Kind.TIMEOUT, text)
+            elif job.number in suspects:
+                self._try_again([job])
             else:
                 self._dispatcher.give_back([job])
 
-    def _sentence(self, job: Job, kind: Kind, text: str) -> None:
-        """A worker fails the job by the app's rules, as soon as there is one."""
-        self._verdicts.append((job, kind, text, time.monotonic()))
-        self._wake.set()
+    def _try_again(self, jobs: list[Job]) -> None:
+        """Suspects that were cut, and not by their own fault."""
+        if self._is_draining:
+            self._dispatcher.give_back(jobs)
+            return
+        self._park(jobs)
+        self._trials.admit(job.number for job in jobs)
 
-    def _pronounce(self) -> None:
-        for _ in range(len(self._verdicts)):
-            job, kind, text, since = self._verdicts.popleft()
-            has_tried = job.number in self._failed
-            if not has_tried and not self._is_draining and self._fleet.fail(job, kind, text):
-                self._failed.add(job.number)
-                self._dispatcher.unhold(job)
-            elif not has_tried and not self._is_draining and time.monotonic() - since < PATIENCE_S:
-                self._verdicts.append((job, kind, text, since))
-            elif kind is Kind.CRASH:
-                self._lay_down(job, text)
-            else:
-                self._dispatcher.give_back([job])
+    def _forget(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            self._suspects.pop(job.number, None)
 
     async def _note(self, jobs: list[Job], *, alone: bool) -> dict[int, Record]:
         keys = [crashes.key_of(job.payload) for job in jobs]
@@ -238,10 +272,11 @@ class Quarantine:
         self._ledger.update(keys, records)
         return {job.number: record for job, record in zip(jobs, records, strict=True)}
 
-    def _admit(self, job: Job) -> None:
-        """A suspect waits here, without a slot of the valve: others may go on."""
-        self._dispatcher.park(job)
-        self._waiting.append(job)
+    def _park(self, jobs: Iterable[Job]) -> None:
+        """Suspects wait here, without a slot of the valve: others may go on."""
+        for job in jobs:
+            self._dispatcher.park(job)
+            self._suspects[job.number] = job
         self._wake.set()
 
     def _bury(self, job: Job, record: Record, who: str, ending: Ending) -> None:
@@ -255,63 +290,54 @@ class Quarantine:
             "goes to the dead set" if may_be_dead else "is dropped (dead: false)",
             reason,
         )
-        self._convicted.append(crashes.key_of(job.payload))
+        # Whoever tries a dead job again has it run, alone; if it kills again, that was enough.
+        parole = Record(crashes.SUSPECT_AFTER, alone=False, at=time.time())
+        self._rulings[crashes.key_of(job.payload)] = parole
+        self._sentences.add(job, Kind.CRASH, reason)
         self._wake.set()
-        if job.number in self._failed:
-            # Even that has killed a worker: without the app, then.
-            self._lay_down(job, reason)
-        else:
-            self._sentence(job, Kind.CRASH, reason)
-
-    def _lay_down(self, job: Job, reason: str) -> None:
-        """To the dead set as Sidekiq would write it, without the app's handlers."""
-        now = time.time()
-        payload = crashes.buried(job.payload, reason, now=now, uses_ms=self._app.uses_ms)
-        self._dispatcher.bury(job, payload if crashes.may_be_dead(job.payload) else None, now)
 
     def _pump(self) -> None:
-        solo = self._fleet.solo
-        if not self._waiting:
-            self._waiting_since = 0.0
-            if solo is not None and solo.state is State.READY and not solo.open:
-                solo.drain(0.0)
+        if self._is_draining:
             return
-        if solo is None or solo.state is not State.READY:
-            self._ask()
+        now = time.monotonic()
+        waiting = self._trials.waiting()
+        running = self._solo.running(self._suspects)
+        self._suspects = {
+            number: self._suspects[number] for number in {*waiting, *running, *self._judged()}
+        }
+        if not waiting:
+            if not running:
+                self._trials.rest()
+            self._solo.dismiss(has_suspects=bool(running))
             return
-        self._waiting_since = 0.0
-        if solo.open and time.monotonic() - self._last_at < SOLO_S:
+        if not self._trials.is_over(running, now):
             return
-        if solo.room > 0:
-            self._last = job = self._waiting.popleft()
-            self._last_at = time.monotonic()
+        worker = self._solo.worker(now, may_borrow=not self._sentences)
+        if worker is not None and worker.room > 0:
+            self._let_in(worker, self._trials.next(worker.room, now))
+
+    def _judged(self) -> set[int]:
+        """Suspects whose crash is being looked into."""
+        there = {job.number for crash in self._crashes for job in crash.jobs}
+        return there & self._suspects.keys()
+
+    def _let_in(self, worker: WorkerLink, numbers: list[int]) -> None:
+        jobs = [self._suspects[number] for number in numbers]
+        for job in jobs:
             jid, job_class = describe(job.payload)
+            how = "alone" if len(jobs) == 1 else f"with {len(jobs) - 1} other suspects"
             log.warning(
-                "jid=%s class=%s runs alone: it was there when workers died", jid, job_class
+                "jid=%s class=%s runs %s: it was there when workers died", jid, job_class, how
             )
             self._dispatcher.unpark(job)
-            solo.send([job])
+        worker.send(jobs)
 
-    def _ask(self) -> None:
-        """Ask the root for a worker; do without when none comes."""
-        now = time.monotonic()
-        self._waiting_since = self._waiting_since or now
-        if now - self._asked_at > ASK_S:
-            self._asked_at = now
-            self._fleet.ask_for(Role.SOLO)
-        if now - self._waiting_since > PATIENCE_S:
-            log.warning(
-                "No worker has come for %d suspects: they run among others", len(self._waiting)
-            )
-            self._waiting_since = 0.0
-            jobs = list(self._waiting)
-            self._waiting.clear()
-            for job in jobs:
-                self._dispatcher.unpark(job)
-            self._dispatcher.run_anyway(jobs)
-
-    def _release_waiting(self) -> None:
-        for job in self._waiting:
+    def _release(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
             self._dispatcher.unpark(job)
             self._dispatcher.give_back([job])
-        self._waiting.clear()
+
+    def _release_waiting(self) -> None:
+        self._release(self._suspects.pop(number) for number in self._trials.withdraw())
+        acquitted, self._acquitted = self._acquitted, []
+        self._release(acquitted)

@@ -200,7 +200,7 @@ class Runner:
         regime.apply = dispatcher.limit
         self._fleet.on_finished = dispatcher.finished
         self._fleet.on_orphans = dispatcher.give_back
-        self._fleet.on_room = dispatcher.room_changed
+        self._fleet.on_room = quarantine.room_changed
         self._fleet.on_crash = quarantine.crashed
         self._fleet.on_solo = quarantine.solo_changed
         self._fleet.welcome_all(self._identity.name, app.wire_routes())

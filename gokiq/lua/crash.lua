@@ -2,7 +2,7 @@
 --
 -- KEYS  1 gokiq:crashes (hash job -> 'crashes alone at')
 -- ARGV  1 window in seconds   2 1 = alone   3... jobs
--- Reply {record, ...} in the order of the jobs
+-- Reply {record, ...} in the order of the jobs; one that is named twice was in one crash all the same
 
 local MOST = 10000 -- everyone reads all of it every few seconds
 local now = tonumber(redis.call('TIME')[1])
@@ -18,16 +18,20 @@ if beyond > 0 then
   end
 end
 
+local noted = {}
 for i = 3, #ARGV do
-  local before = redis.call('HGET', KEYS[1], ARGV[i])
-  local crashes = 0
-  if before then
-    local count, at = string.match(before, '^(%d+) %d (%d+)$')
-    if count and tonumber(at) >= now - window then crashes = tonumber(count) end
+  local job = ARGV[i]
+  if not noted[job] then
+    local before = redis.call('HGET', KEYS[1], job)
+    local crashes = 0
+    if before then
+      local count, at = string.match(before, '^(%d+) %d (%d+)$')
+      if count and tonumber(at) >= now - window then crashes = tonumber(count) end
+    end
+    noted[job] = string.format('%d %s %d', crashes + 1, ARGV[2], now)
+    redis.call('HSET', KEYS[1], job, noted[job])
   end
-  local record = string.format('%d %s %d', crashes + 1, ARGV[2], now)
-  redis.call('HSET', KEYS[1], ARGV[i], record)
-  records[#records + 1] = record
+  records[#records + 1] = noted[job]
 end
 if #records > 0 then redis.call('EXPIRE', KEYS[1], window) end
 return records

@@ -80,7 +80,8 @@ def test_its_neighbours_go_free(stage: Stage, workers: str) -> None:
         assert stage.client.hkeys(solo) in ([], [JID.encode()]) or stage.client.hlen(solo) < 80
         assert server.stop() == 0
 
-    assert starts(stage)[JID] == 3
+    # Twice in company, once alone; in between half of the suspects ran together.
+    assert 3 <= starts(stage)[JID] <= 3 + 6
     done = Counter(run.jid for run in stage.runs() if run.outcome == "done")
     assert set(done) == set(stage.pushed)
     assert set(done.values()) == {1}
@@ -121,3 +122,32 @@ def test_crashes_are_remembered_when_gokiq_itself_was_killed(stage: Stage) -> No
         assert dead(server, stage)["jid"] == JID
         assert server.stop() == 0
     assert starts(stage)[JID] == 3
+
+
+def test_the_neighbours_of_a_poisonous_job_do_not_wait_for_each_other(stage: Stage) -> None:
+    """They run for longer than a suspect has its worker for itself: one by one they would take
+    minutes, and the jobs behind them as long.
+    """
+    stage.push_sleepers(15, seconds=(6.0,))
+    push(stage, payload(JID, "PoisonJob", 0.1, "KILL"))
+    with stage.gokiq("-c", "16", "--workers", "1") as server:
+        assert dead(server, stage)["jid"] == JID
+        stage.push_sleepers(40, seconds=(0.05,))
+        stage.finish_but_dead(server, timeout_s=30)
+        assert server.stop() == 0
+
+    assert 3 <= starts(stage)[JID] <= 3 + 4
+    assert {run.jid for run in stage.runs() if run.outcome == "done"} == set(stage.pushed)
+
+
+def test_jobs_of_one_jid_that_are_in_one_crash_are_no_suspects(stage: Stage) -> None:
+    twins = [payload("e" * 24, "SleepJob", 2.0) for _ in range(12)]
+    push(stage, *twins)
+    with stage.gokiq("-c", "12", "--workers", "1") as server:
+        server.wait_until(lambda: len(stage.runs()) == 12, timeout_s=30, what="all had started")
+        os.kill(process_tree(server.pid)[2].pid, signal.SIGKILL)
+        stage.finish(server)
+        assert server.stop() == 0
+
+    assert "runs alone" not in (stage.folder / "gokiq.log").read_text()
+    assert stage.client.exists("dead", "retry") == 0

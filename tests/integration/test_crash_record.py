@@ -34,3 +34,19 @@ def test_jobs_of_one_crash_make_room_for_new_ones_and_suspects_stay(
     assert MOST / 2 < client.hlen(CRASHES) <= MOST
     assert all(client.hmget(CRASHES, suspects))
     assert all(client.hmget(CRASHES, [f"59-{i}" for i in range(250)]))
+
+
+def test_jobs_of_one_jid_that_died_together_were_in_one_crash(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    async def scene() -> None:
+        link = RedisLink(RedisAddress(path=str(server.socket)), name="x")
+        broker = Broker(link, link, identity="x", queues=[], dead_max_jobs=9, dead_timeout_s=9)
+        for crash in (1, 2):
+            noted = await broker.note_crash(["twin", "other", *["twin"] * 11], alone=False)
+            assert [record.crashes for record in noted] == [crash] * 13
+        await link.close()
+
+    asyncio.run(scene())
+
+    assert client.hget(CRASHES, "twin").startswith(b"2 0 ")
