@@ -100,9 +100,9 @@ class Breaker:
             self._retry_at = now + self._settings.pause_s
         return max(0, self._settings.probes - self._successes - self._out)
 
-    def claimed(self, jobs: int) -> None:
-        """So many jobs were claimed."""
-        if self._state == "half-open":
+    def claimed(self, claimed_at: float, jobs: int = 1) -> None:
+        """So many jobs were claimed then."""
+        if self._state == "half-open" and claimed_at >= self._since:
             self._out += jobs
 
     def returned(self, claimed_at: float, jobs: int = 1) -> None:

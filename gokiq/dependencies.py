@@ -26,7 +26,7 @@ _BREAKER_KEYS = {
 
 
 class Dependency:
-    """Counts what is out with it, and says how many jobs more may be claimed.
+    """Says how many jobs more may be claimed, by how those that end have fared.
 
     Every claimed job comes back once, by `finished` or `returned`. `claimed_at` and all times are
     seconds of `clock`.
@@ -41,7 +41,8 @@ class Dependency:
         errors: Collection[str] = (),
     ) -> None:
         self.name = name
-        self.in_flight = 0
+        #: Counts its jobs that are out and have not ended; whoever has the table of jobs sets it.
+        self.count: Callable[[], int] = lambda: 0
         self._adaptive = limit
         self._breaker = breaker
         self._errors = frozenset(errors)
@@ -75,6 +76,11 @@ class Dependency:
         except ValueError as error:
             raise ConfigError(f"{name}: {error}") from error
         return cls(name, limit=limit, breaker=breaker, errors=errors)
+
+    @property
+    def in_flight(self) -> int:
+        """Its jobs that are out and have not ended."""
+        return self.count()
 
     @property
     def limit(self) -> int | None:
@@ -111,33 +117,30 @@ class Dependency:
         """When `free` may rise although no job comes back."""
         return self._breaker.retry_at if self._breaker else None
 
-    def claimed(self, jobs: int) -> None:
-        """So many of its jobs were claimed."""
-        self.in_flight += jobs
+    def claimed(self, claimed_at: float, jobs: int = 1) -> None:
+        """So many of its jobs were claimed then."""
         if self._breaker:
-            self._breaker.claimed(jobs)
+            self._breaker.claimed(claimed_at, jobs)
 
     def returned(self, claimed_at: float, jobs: int = 1) -> None:
         """Jobs came back without an outcome of their run."""
-        self.in_flight = max(0, self.in_flight - jobs)
         if self._breaker:
             self._breaker.returned(claimed_at, jobs)
 
     def finished(
         self, job_class: str, elapsed_s: float, claimed_at: float, status: int, error_class: str
     ) -> None:
-        """A job ended in a worker after a run of `elapsed_s`."""
+        """A job, which `in_flight` still counts, ended in a worker after a run of `elapsed_s`."""
         verdict = judge(status, error_class, self._errors)
         if verdict is Verdict.IGNORED:
             self.returned(claimed_at)
             return
-        out, self.in_flight = self.in_flight, max(0, self.in_flight - 1)
         is_ok = verdict is Verdict.OK
         if self._adaptive:
             if is_ok:
-                self._adaptive.observe(job_class, elapsed_s, out)
+                self._adaptive.observe(job_class, elapsed_s, self.in_flight)
             else:
-                self._adaptive.overload(out)
+                self._adaptive.overload(self.in_flight)
         if self._breaker and self._breaker.observe(is_ok, claimed_at) and self._adaptive:
             self._adaptive.restart()
 

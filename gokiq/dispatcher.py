@@ -123,7 +123,8 @@ class Dispatcher:
 
     def limit(self, rules: Rules, needs: Mapping[Target, Need], *, is_first: bool = False) -> None:
         """Claim by these limits from now on; jobs that are out stay out."""
-        self.gate.obey(rules, needs, self._routes, self._out(), is_first=is_first)
+        ended = self._pending.numbers()
+        self.gate.obey(rules, needs, self._routes, self._out(), ended=ended, is_first=is_first)
         self._look_ahead()
         self.poke()
 
@@ -140,7 +141,8 @@ class Dispatcher:
         former, self._turns = self._turns, Turns(app, self._rng)
         self._turns.follow(former)
         self._route(app)
-        self.gate.obey(rules, needs, self._routes, self._out())
+        ended = self._pending.numbers()
+        self.gate.obey(rules, needs, self._routes, self._out(), ended=ended)
         self._look_ahead()
         self._valve.resize({c.name: c.concurrency for c in app.capsules})
         unsent, self._unsent = self._unsent, []

@@ -8,7 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from gokiq.app import Route
@@ -17,6 +17,7 @@ from gokiq.guards import Guard, Kind, Left, Section, of_rate
 from gokiq.limits import TOTAL, Rules, Target, capsule, dependency, job_class, queue
 from gokiq.limits import Kind as Of
 from gokiq.lookahead import Entry, kind_of
+from gokiq.tally import Out, Tally
 
 #: While all processes together have reached a limit, one that has room looks again after this long,
 #: seconds; half of it at least, at random.
@@ -26,21 +27,26 @@ PERMIT_LOOK_S = 0.1
 NEWS_S = 0.3
 #: More than any job count.
 _NO_LIMIT = 1_000_000_000
+#: Classes whose targets are remembered. Payloads may name any number of them.
+MOST_KINDS = 1000
 
 
 class Need(Protocol):
     """What bounds the jobs of a dependency by how it fares (dependencies.Dependency)."""
 
+    #: Counts the jobs that are out with it and have not ended; we set it.
+    count: Callable[[], int]
+
     def free(self) -> int | None:
         """Jobs that may be claimed now; None: any number."""
 
-    def claimed(self, jobs: int) -> None:
+    def claimed(self, claimed_at: float, jobs: int = 1) -> None:
         """So many more are out."""
 
     def finished(
         self, kind: str, elapsed_s: float, claimed_at: float, status: int, error_class: str
     ) -> None:
-        """One has ended in a worker."""
+        """One has ended in a worker; `count` still has it."""
 
     def returned(self, claimed_at: float, jobs: int = 1) -> None:
         """So many are out no longer, and nothing is known of their end."""
@@ -56,17 +62,6 @@ class Need(Protocol):
     @property
     def limit(self) -> int | None:
         """Jobs at once; None: any number."""
-
-
-@dataclass(slots=True)
-class _Open:
-    """A claimed job, and what it counts for."""
-
-    route: int
-    targets: tuple[Target, ...]
-    kind: str
-    claimed_at: float
-    has_ended: bool = False
 
 
 class Kinds:
@@ -111,8 +106,8 @@ class Gate:
         self._routes: Sequence[Route] = ()
         self._by_route: list[tuple[Target, ...]] = []
         self._by_kind: dict[str, tuple[Target, ...]] = {}
-        self._open: dict[int, _Open] = {}
-        self._count: Counter[Target] = Counter()
+        self._limited: Set[Target] = frozenset()
+        self._tally = Tally()
         self._blocked: dict[Target, float] = {}
         self._others: dict[Target, int] = {}
         #: What Redis has as ours.
@@ -134,28 +129,30 @@ class Gate:
         routes: Sequence[Route],
         jobs: Iterable[Job],
         *,
+        ended: Iterable[int] = (),
         is_first: bool = False,
     ) -> None:
-        """From now on these rules count, for claims by these routes; `jobs` are all that are out.
-        Needs are by their target: a dependency, or a queue that is its own.
+        """From now on these rules count, for claims by these routes, which begin with those known
+        before. `jobs` are out as far as the caller knows, and these numbers of them have `ended`;
+        what we know of others is kept until they are settled. Needs are by their target: a
+        dependency, or a queue that is its own.
         """
         new = set(rules.cluster) - set(self._rules.cluster)
-        new_needs = [
-            target for target, need in needs.items() if self._needs.get(target) is not need
-        ]
+        before = self._needs
         self._rules, self._needs, self._routes = rules, needs, routes
-        limited = rules.targets() | set(needs)
-        self._by_route = [self._of_route(route, limited) for route in routes]
+        self._limited = rules.targets() | set(needs)
+        self._by_route = [self._of_route(route) for route in routes]
         self._by_kind = {}
         self.looks_ahead = any(
             target.kind is Of.CLASS
-            and (target in limited or dependency(rules.dependencies.get(target, "")) in limited)
-            for target in (*limited, *rules.dependencies)
+            and (
+                target in self._limited
+                or dependency(rules.dependencies.get(target, "")) in self._limited
+            )
+            for target in (*self._limited, *rules.dependencies)
         )
-        self._recount(jobs)
-        for target in new_needs:
-            needs[target].claimed(self._count[target])
-        self._blocked = {t: at for t, at in self._blocked.items() if t in limited}
+        self._recount(jobs, ended, before)
+        self._blocked = {t: at for t, at in self._blocked.items() if t in self._limited}
         if not is_first:
             self._blocked |= dict.fromkeys(new, self._clock() + NEWS_S)
         self._settle_news()
@@ -167,50 +164,78 @@ class Gate:
             self._written.get(target, 0) != self._held(target) for target in self._permitted()
         )
         self.is_active = bool(self._rules or self._needs or self._written)
+        if not self.is_active:
+            self._tally.clear()  # nobody tells us of jobs any more
 
-    def _of_route(self, route: Route, limited: Set[Target]) -> tuple[Target, ...]:
+    def _of_route(self, route: Route) -> tuple[Target, ...]:
         named = self._rules.dependencies.get(queue(route.queue), "")
         found = (TOTAL, capsule(route.capsule), queue(route.queue), dependency(named))
-        return tuple(target for target in found if target in limited)
+        return tuple(target for target in found if target in self._limited)
 
     def _of_kind(self, kind: str) -> tuple[Target, ...]:
         """What jobs of a class count for beside their queue."""
         found = self._by_kind.get(kind)
         if found is None:
-            limited = self._rules.targets() | set(self._needs)
             target = job_class(kind)
             named = dependency(self._rules.dependencies.get(target, ""))
-            found = tuple(one for one in (target, named) if one in limited)
+            found = tuple(one for one in (target, named) if one in self._limited)
+            if len(self._by_kind) >= MOST_KINDS:
+                self._by_kind.clear()
             self._by_kind[kind] = found
         return found
 
-    def _recount(self, jobs: Iterable[Job]) -> None:
-        known, self._open = self._open, {}
-        self._count.clear()
+    def _recount(
+        self, jobs: Iterable[Job], ended: Iterable[int], before: Mapping[Target, Need]
+    ) -> None:
         for job in jobs:
-            self._enter(job, known.get(job.number))
+            known = self._tally.get(job.number)
+            if known is None:
+                self._tally.enter(self._out(job))
+            elif not known.kind:
+                known.kind = self._kind_of(job)
+        for number in ended:
+            self._tally.end(number)
+        for target, need in self._needs.items():
+            need.count = partial(self._tally.running, target)
+        had = {out.number: out.targets for out in self._tally}
+        self._tally.retarget(self._targets)
+        # A need hears once of each job that it bounds, and once of its end.
+        for out in self._tally:
+            if out.has_ended:
+                continue
+            for target in {*had[out.number], *out.targets}:
+                was = before.get(target) if target in had[out.number] else None
+                now = self._needs.get(target) if target in out.targets else None
+                if was is now:
+                    continue
+                if was is not None:
+                    was.returned(out.claimed_at)
+                if now is not None:
+                    now.claimed(out.claimed_at)
 
     # what happens to jobs
 
+    def _kind_of(self, job: Job) -> str:
+        return kind_of(job.payload) if self.looks_ahead or self._needs else ""
+
+    def _out(self, job: Job) -> Out:
+        return Out(job.number, job.route, self._kind_of(job), job.claimed_at)
+
+    def _targets(self, out: Out) -> tuple[Target, ...]:
+        targets = self._by_route[out.route]
+        if out.kind and self.looks_ahead:
+            targets = tuple(dict.fromkeys((*targets, *self._of_kind(out.kind))))
+        return targets
+
     def claimed(self, jobs: Iterable[Job]) -> None:
         """These are out from now on."""
-        fresh: Counter[Target] = Counter()
         for job in jobs:
-            fresh.update(t for t in self._enter(job).targets if t in self._needs)
-        for target, count in fresh.items():
-            self._needs[target].claimed(count)
-
-    def _enter(self, job: Job, known: _Open | None = None) -> _Open:
-        kind = kind_of(job.payload) if self.looks_ahead or self._needs else ""
-        targets = self._by_route[job.route]
-        if kind and self.looks_ahead:
-            targets = tuple(dict.fromkeys((*targets, *self._of_kind(kind))))
-        entry = _Open(
-            job.route, targets, kind, job.claimed_at, known is not None and known.has_ended
-        )
-        self._open[job.number] = entry
-        self._count.update(targets)
-        return entry
+            out = self._out(job)
+            out.targets = self._targets(out)
+            self._tally.enter(out)
+            for target in out.targets:
+                if (need := self._needs.get(target)) is not None:
+                    need.claimed(out.claimed_at)
 
     def finished(
         self, well: Mapping[int, Sequence[Job]], special: Sequence[tuple[Job, Outcome]]
@@ -225,30 +250,29 @@ class Gate:
             self._report(job.number, outcome.elapsed_us, outcome.status, outcome.error_class)
 
     def _report(self, number: int, elapsed_us: int, status: int, error_class: str) -> None:
-        entry = self._open.get(number)
-        if entry is None or entry.has_ended:
+        out = self._tally.get(number)
+        if out is None or out.has_ended:
             return
-        entry.has_ended = True
-        for target in entry.targets:
+        for target in out.targets:
             if (need := self._needs.get(target)) is not None:
-                need.finished(entry.kind, elapsed_us / 1e6, entry.claimed_at, status, error_class)
+                need.finished(out.kind, elapsed_us / 1e6, out.claimed_at, status, error_class)
+        self._tally.end(number)
 
     def settled(self, numbers: Iterable[int]) -> None:
         """Their claims are released."""
         for number in numbers:
-            entry = self._open.pop(number, None)
-            if entry is None:
+            out = self._tally.leave(number)
+            if out is None:
                 continue
-            for target in entry.targets:
-                self._count[target] -= 1
+            for target in out.targets:
                 if target in self._rules.cluster:
                     self._blocked.pop(target, None)
-                if not entry.has_ended and (need := self._needs.get(target)) is not None:
-                    need.returned(entry.claimed_at)
+                if not out.has_ended and (need := self._needs.get(target)) is not None:
+                    need.returned(out.claimed_at)
 
     def keep(self, held: Set[int]) -> None:
         """Only these claims are ours: Redis has said so."""
-        self.settled([number for number in self._open if number not in held])
+        self.settled([out.number for out in self._tally if out.number not in held])
 
     def poke(self) -> None:
         """There may be jobs in the queues."""
@@ -260,8 +284,8 @@ class Gate:
         """How many jobs of each target are settled in the same call."""
         count: Counter[Target] = Counter()
         for number in numbers:
-            if (entry := self._open.get(number)) is not None:
-                count.update(entry.targets)
+            if (out := self._tally.get(number)) is not None:
+                count.update(out.targets)
         return count
 
     def caps(self, coming: Mapping[Target, int]) -> dict[int, int]:
@@ -286,7 +310,7 @@ class Gate:
             return 0
         bounds = []
         if (limit := self._rules.process.get(target)) is not None:
-            bounds.append(limit - self._count[target] + coming)
+            bounds.append(limit - self._tally.claimed(target) + coming)
         if (need := self._needs.get(target)) is not None and (free := need.free()) is not None:
             bounds.append(free)
         return max(min(bounds), 0) if bounds else None
@@ -322,7 +346,7 @@ class Gate:
 
     def count(self, target: Target) -> int:
         """Jobs of a limited target that are out."""
-        return self._count[target]
+        return self._tally.claimed(target)
 
     def limit(self, route: int) -> int | None:
         """How many jobs of this route's queue may be out in this process as things are; None: no
@@ -395,7 +419,7 @@ class Gate:
         return {*self._rules.cluster, *(t for t, held in self._written.items() if held)}
 
     def _held(self, target: Target) -> int:
-        return self._count[target] if target in self._rules.cluster else 0
+        return self._tally.claimed(target) if target in self._rules.cluster else 0
 
     def _permits(self, target: Target, coming: Mapping[Target, int]) -> Guard:
         limit = self._rules.cluster.get(target)

@@ -52,6 +52,7 @@ class Whole:
     def __init__(self, dependency: Dependency, clock: Clock) -> None:
         self.dependency, self._clock = dependency, clock
         self._out = 0
+        dependency.count = lambda: self._out
 
     @property
     def limit(self) -> int:
@@ -65,16 +66,16 @@ class Whole:
 
     def claimed(self) -> None:
         self._out += 1
-        self.dependency.claimed(1)
+        self.dependency.claimed(self._clock.now)
 
     def observe(self, job_class: str, elapsed_s: float, in_flight: int) -> None:
-        self._out -= 1
         self.dependency.finished(job_class, elapsed_s, self._clock.now - elapsed_s, OK, "")
+        self._out -= 1
 
     def overload(self, in_flight: int) -> None:
-        self._out -= 1
         claimed_at = self._clock.now - 0.002
         self.dependency.finished("A", 0.002, claimed_at, RETRY, "PG::ConnectionBad")
+        self._out -= 1
 
 
 def run(

@@ -77,9 +77,9 @@ def test_failures_older_than_the_window_do_not_count(breaker: Breaker, clock: Cl
 def test_after_the_pause_it_lets_only_the_probes_through(breaker: Breaker, clock: Clock) -> None:
     half_open(breaker, clock)
 
-    breaker.claimed(1)
+    breaker.claimed(clock.now)
     assert breaker.admit() == 1
-    breaker.claimed(1)
+    breaker.claimed(clock.now)
     assert breaker.admit() == 0
     breaker.returned(clock.now)
     assert breaker.admit() == 1
@@ -87,7 +87,7 @@ def test_after_the_pause_it_lets_only_the_probes_through(breaker: Breaker, clock
 
 def test_it_closes_when_all_probes_succeed(breaker: Breaker, clock: Clock) -> None:
     half_open(breaker, clock)
-    breaker.claimed(2)
+    breaker.claimed(clock.now, 2)
 
     assert breaker.observe(True, clock.now) is False
     assert breaker.observe(True, clock.now) is True
@@ -99,7 +99,7 @@ def test_one_probe_that_fails_opens_it_for_twice_as_long(breaker: Breaker, clock
     pauses = []
     for _ in range(8):
         half_open(breaker, clock) if not pauses else breaker.admit()
-        breaker.claimed(1)
+        breaker.claimed(clock.now)
         breaker.observe(False, clock.now)
         assert breaker.admit() == 0
         pauses.append(_retry_at(breaker) - clock.now)
@@ -115,7 +115,7 @@ def test_pauses_are_short_again_when_it_has_held_for_a_window(
     breaker: Breaker, clock: Clock
 ) -> None:
     half_open(breaker, clock)
-    breaker.claimed(2)
+    breaker.claimed(clock.now, 2)
     breaker.observe(True, clock.now)
     breaker.observe(True, clock.now)
 
@@ -128,7 +128,7 @@ def test_pauses_are_short_again_when_it_has_held_for_a_window(
 
 def test_flapping_makes_pauses_longer(breaker: Breaker, clock: Clock) -> None:
     half_open(breaker, clock)
-    breaker.claimed(2)
+    breaker.claimed(clock.now, 2)
     breaker.observe(True, clock.now)
     breaker.observe(True, clock.now)
 
@@ -143,7 +143,7 @@ def test_jobs_claimed_before_it_opened_say_nothing_about_the_probes(
 ) -> None:
     before = clock.now
     half_open(breaker, clock)
-    breaker.claimed(2)
+    breaker.claimed(clock.now, 2)
 
     for ok in (True, True, False):
         breaker.observe(ok, before)
@@ -157,7 +157,7 @@ def test_failures_claimed_before_it_closed_do_not_open_it_again(
 ) -> None:
     before = clock.now
     half_open(breaker, clock)
-    breaker.claimed(2)
+    breaker.claimed(clock.now, 2)
     breaker.observe(True, clock.now)
     breaker.observe(True, clock.now)
 
@@ -169,7 +169,7 @@ def test_failures_claimed_before_it_closed_do_not_open_it_again(
 
 def test_probes_that_say_nothing_for_a_pause_are_replaced(breaker: Breaker, clock: Clock) -> None:
     half_open(breaker, clock)
-    breaker.claimed(2)
+    breaker.claimed(clock.now, 2)
     assert breaker.admit() == 0
 
     clock.now = _retry_at(breaker)

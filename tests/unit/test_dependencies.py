@@ -48,26 +48,12 @@ def test_only_success_and_overload_say_something(status: int, error: str, verdic
 def test_what_is_free_is_what_the_limit_leaves() -> None:
     dependency = make(Clock())
 
-    dependency.claimed(3)
-
+    dependency.count = lambda: 3
     assert (dependency.free(), dependency.blocked_by) == (1, "")
-    dependency.claimed(1)
+    dependency.count = lambda: 4
     assert (dependency.free(), dependency.blocked_by) == (0, "limit")
-    dependency.returned(50.0)
-    assert dependency.free() == 1
-
-
-def test_every_way_back_frees_its_slot() -> None:
-    clock = Clock()
-    dependency = make(clock)
-    dependency.claimed(4)
-
-    dependency.finished("A", 0.1, clock.now, OK, "")
-    dependency.finished("A", 0.1, clock.now, RETRY, "NoMethodError")
-    dependency.finished("A", 0.1, clock.now, RETRY, ERROR)
-    dependency.returned(clock.now)
-
-    assert dependency.in_flight == 0
+    dependency.count = lambda: 5
+    assert dependency.free() == 0
 
 
 def test_bugs_neither_open_the_breaker_nor_lower_the_limit() -> None:
@@ -75,7 +61,7 @@ def test_bugs_neither_open_the_breaker_nor_lower_the_limit() -> None:
     dependency = make(clock)
 
     for _ in range(200):
-        dependency.claimed(1)
+        dependency.claimed(clock.now)
         dependency.finished("A", 0.1, clock.now, RETRY, "NoMethodError")
 
     assert (dependency.breaker, dependency.limit) == ("closed", 4)
@@ -84,7 +70,7 @@ def test_bugs_neither_open_the_breaker_nor_lower_the_limit() -> None:
 def test_an_open_breaker_frees_nothing_and_says_until_when() -> None:
     clock = Clock()
     dependency = make(clock)
-    dependency.claimed(4)
+    dependency.claimed(clock.now, 4)
 
     for _ in range(4):
         dependency.finished("A", 0.1, clock.now, RETRY, ERROR)
@@ -101,14 +87,14 @@ def test_the_limit_starts_slowly_when_the_breaker_closes() -> None:
     dependency = Dependency(
         "db", limit=limit, breaker=Breaker(BreakerSettings(volume=4), clock=clock)
     )
-    dependency.claimed(4)
+    dependency.claimed(clock.now, 4)
     for _ in range(4):
         dependency.finished("A", 0.1, clock.now, RETRY, ERROR)
     assert dependency.retry_at is not None
     clock.now = dependency.retry_at
     for _ in range(3):
         assert dependency.free()
-        dependency.claimed(1)
+        dependency.claimed(clock.now)
         dependency.finished("A", 0.1, clock.now, OK, "")
 
     assert (dependency.breaker, limit.limit, limit.phase) == ("closed", 2, "start")
@@ -117,7 +103,7 @@ def test_the_limit_starts_slowly_when_the_breaker_closes() -> None:
 def test_a_dependency_without_limit_and_breaker_admits_any_number() -> None:
     dependency = Dependency("plain")
 
-    dependency.claimed(1000)
+    dependency.count = lambda: 1000
 
     assert (dependency.free(), dependency.blocked_by, dependency.limit) == (None, "", None)
 
@@ -134,7 +120,7 @@ def test_settings_make_limit_and_breaker() -> None:
     dependency = Dependency.from_settings("billing", settings, clock=clock)
 
     assert (dependency.limit, dependency.breaker) == (3, "closed")
-    dependency.claimed(1)
+    dependency.claimed(clock.now)
     dependency.finished("A", 0.1, clock.now, RETRY, ERROR)
     assert dependency.breaker == "open"
 
