@@ -188,41 +188,37 @@ class Gate:
         self, jobs: Iterable[Job], ended: Iterable[int], before: Mapping[Target, Need]
     ) -> None:
         for job in jobs:
-            known = self._tally.get(job.number)
-            if known is None:
-                self._tally.enter(self._out(job))
-            elif not known.kind:
-                known.kind = self._kind_of(job)
+            if self._tally.get(job.number) is None:
+                self._tally.enter(Out(job, ""))
         for number in ended:
             self._tally.end(number)
         for target, need in self._needs.items():
             need.count = partial(self._tally.running, target)
-        had = {out.number: out.targets for out in self._tally}
+        had = {out.job.number: out.targets for out in self._tally}
+        for out in self._tally:
+            out.kind = out.kind or self._kind_of(out.job)
         self._tally.retarget(self._targets)
         # A need hears once of each job that it bounds, and once of its end.
         for out in self._tally:
             if out.has_ended:
                 continue
-            for target in {*had[out.number], *out.targets}:
-                was = before.get(target) if target in had[out.number] else None
+            for target in {*had[out.job.number], *out.targets}:
+                was = before.get(target) if target in had[out.job.number] else None
                 now = self._needs.get(target) if target in out.targets else None
                 if was is now:
                     continue
                 if was is not None:
-                    was.returned(out.claimed_at)
+                    was.returned(out.job.claimed_at)
                 if now is not None:
-                    now.claimed(out.claimed_at)
+                    now.claimed(out.job.claimed_at)
 
     # what happens to jobs
 
     def _kind_of(self, job: Job) -> str:
         return kind_of(job.payload) if self.looks_ahead or self._needs else ""
 
-    def _out(self, job: Job) -> Out:
-        return Out(job.number, job.route, self._kind_of(job), job.claimed_at)
-
     def _targets(self, out: Out) -> tuple[Target, ...]:
-        targets = self._by_route[out.route]
+        targets = self._by_route[out.job.route]
         if out.kind and self.looks_ahead:
             targets = tuple(dict.fromkeys((*targets, *self._of_kind(out.kind))))
         return targets
@@ -230,12 +226,12 @@ class Gate:
     def claimed(self, jobs: Iterable[Job]) -> None:
         """These are out from now on."""
         for job in jobs:
-            out = self._out(job)
+            out = Out(job, self._kind_of(job))
             out.targets = self._targets(out)
             self._tally.enter(out)
             for target in out.targets:
                 if (need := self._needs.get(target)) is not None:
-                    need.claimed(out.claimed_at)
+                    need.claimed(out.job.claimed_at)
 
     def finished(
         self, well: Mapping[int, Sequence[Job]], special: Sequence[tuple[Job, Outcome]]
@@ -255,7 +251,7 @@ class Gate:
             return
         for target in out.targets:
             if (need := self._needs.get(target)) is not None:
-                need.finished(out.kind, elapsed_us / 1e6, out.claimed_at, status, error_class)
+                need.finished(out.kind, elapsed_us / 1e6, out.job.claimed_at, status, error_class)
         self._tally.end(number)
 
     def settled(self, numbers: Iterable[int]) -> None:
@@ -268,11 +264,11 @@ class Gate:
                 if target in self._rules.cluster:
                     self._blocked.pop(target, None)
                 if not out.has_ended and (need := self._needs.get(target)) is not None:
-                    need.returned(out.claimed_at)
+                    need.returned(out.job.claimed_at)
 
     def keep(self, held: Set[int]) -> None:
         """Only these claims are ours: Redis has said so."""
-        self.settled([out.number for out in self._tally if out.number not in held])
+        self.settled([out.job.number for out in self._tally if out.job.number not in held])
 
     def poke(self) -> None:
         """There may be jobs in the queues."""

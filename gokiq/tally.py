@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from gokiq.core import Job
 from gokiq.limits import Target
 
 
@@ -15,10 +16,9 @@ from gokiq.limits import Target
 class Out:
     """A claimed job, and what it counts for."""
 
-    number: int
-    route: int
+    job: Job
+    #: Its class; empty while nobody needs to know.
     kind: str
-    claimed_at: float
     targets: tuple[Target, ...] = ()
     has_ended: bool = False
 
@@ -48,8 +48,8 @@ class Tally:
 
     def enter(self, out: Out) -> None:
         """A job is out from now on."""
-        self.leave(out.number)
-        self._out[out.number] = out
+        self.leave(out.job.number)
+        self._out[out.job.number] = out
         self._book(out, 1)
 
     def end(self, number: int) -> Out | None:
