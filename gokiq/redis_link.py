@@ -168,7 +168,7 @@ class RedisLink:
             name = (
                 f"the password of user {address.username}" if address.username else "the password"
             )
-            return ConnectionLost(f"{where} refuses {name}", "user and password")
+            return ConnectionLost(f"{where} refuses {name}: {error}", "user and password")
         if "DB index is out of range" in str(error):
             return ConnectionLost(f"{where} has no database {address.db}", "the database's number")
         return None

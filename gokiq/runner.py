@@ -134,11 +134,16 @@ class Runner:
         self._on_signal("TERM" if had_terminal and not terminal.is_there() else "USR2")
 
     def _dump(self) -> None:
-        """What everything is doing now, as Sidekiq answers TTIN; the workers write their part."""
+        """What everything is doing now, as Sidekiq answers TTIN: the workers write it, in which the
+        jobs run. Of ourselves it is for our own developers.
+        """
+        workers = self._fleet.workers
+        jobs = sum(len(worker.open) for worker in workers)
+        log.warning("TTIN: %d jobs are out at %d workers, which say more", jobs, len(workers))
         for task in asyncio.all_tasks():
             frames = task.get_stack(limit=1)
             where = f"{frames[0].f_code.co_filename}:{frames[0].f_lineno}" if frames else "ended"
-            log.warning("Task %s at %s", task.get_name(), where)
+            log.debug("Task %s at %s", task.get_name(), where)
         for worker in self._fleet.workers:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(worker.pid, signal.SIGTTIN)

@@ -77,7 +77,7 @@ def test_whatever_happens_while_it_runs(tmp_path: Path, redis: RedisServer, port
         until("is no job and goes to the dead set")
         until("stands still")
         server.send_signal(signal.SIGTTIN)
-        until(" at /")
+        until("Thread TID-")
 
         # Another password than ours, then no Redis at all, then one that refuses:
         redis.client.config_set("requirepass", "another")

@@ -56,7 +56,7 @@ def test_who_is_turned_away_hears_why_and_what_to_do(
 ) -> None:
     text, next_step = why_not(f"unix://{secret}{guarded.socket}?db={db}")
 
-    assert text == f"Redis at unix://{guarded.socket}?db={db} {said}"
+    assert text.partition(": ")[0] == f"Redis at unix://{guarded.socket}?db={db} {said}"
     assert next_step.startswith(step)
     assert "s3cret" not in text + next_step
 

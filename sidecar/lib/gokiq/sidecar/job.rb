@@ -56,6 +56,22 @@ module Gokiq
 				Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond)
 			end
 
+			# @returns [Array(String | Nil, String | Nil)] Its jid and its class, of an Active Job the wrapped one; nil where it
+			#   has none that is text.
+			def names
+				job_hash = ::Sidekiq.load_json(payload)
+				[job_hash["jid"], job_hash["wrapped"] || job_hash["class"]].map { |name| name if String === name }
+			rescue StandardError
+				[nil, nil]
+			end
+
+			# @returns [String] What an operator wants to know of it. Nothing of its arguments.
+			def to_s
+				jid, name = names.map { |text| text ? text[0, 200].scrub.gsub(/[[:cntrl:]]/, "?") : "?" }
+				age = @started ? format("%.1f s", (Job.now - @started) / 1e6) : "not begun"
+				"jid=#{jid} class=#{name} queue=#{@route.queue} age=#{age}"
+			end
+
 			# It begins.
 			def start
 				@started = Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond)
@@ -95,6 +111,11 @@ module Gokiq
 
 			# @attribute [String]
 			attr :jid
+
+			# @returns [Array(String, String)] Its jid and its class.
+			def names
+				[@jid, @name]
+			end
 
 			# @returns [Boolean] Whether it is one.
 			def plain?

@@ -320,7 +320,7 @@ module Gokiq
 				end
 
 				@workload.each_running do |job, trace|
-					logger.warn { "Job #{job.number} #{job.payload.byteslice(0, 60).scrub.inspect}\n#{trace&.join("\n")}" }
+					logger.warn { "Job #{job}\n#{trace&.join("\n")}" }
 				end
 			end
 		end
