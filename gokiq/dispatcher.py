@@ -509,21 +509,25 @@ class Dispatcher:
         coming: Counter[str] = Counter()
         for route, count in ended.items():
             coming[self._capsule_of[route]] += count
-        room = self._fleet.room - len(self._unsent)
+        free = {capsule: self._valve.free(capsule, coming[capsule]) for capsule in self._hungry}
+        wants: dict[str, int] = {}
+        caps: dict[str, dict[int, int] | None] = {}
+        for capsule, is_hungry in self._hungry.items():
+            if coming_of is not None:
+                caps[capsule] = open_ = self._open_caps(capsule, coming_of, free[capsule])
+                wants[capsule] = min(free[capsule], sum(open_.values()))
+            elif is_hungry:
+                caps[capsule], wants[capsule] = None, free[capsule]
+        room = max(self._fleet.room - len(self._unsent), 0)
         wishes: list[Wish] = []
         capsules: list[str] = []
-        for capsule, is_hungry in self._hungry.items():
-            free = self._valve.free(capsule, coming[capsule])
-            want = min(room, free)
-            if want <= 0 or (coming_of is None and not is_hungry):
+        for capsule, share in self._valve.share(room, wants, coming).items():
+            if not share:
                 continue
-            caps = None if coming_of is None else self._open_caps(capsule, coming_of, free)
-            for wanted, plan in self._turns.wishes(capsule, want, free, caps):
+            for wanted, plan in self._turns.wishes(capsule, share, free[capsule], caps[capsule]):
                 if plan:
-                    count = min(wanted, sum(most for _, most in plan))
-                    wishes.append((count, plan))
+                    wishes.append((min(wanted, sum(most for _, most in plan)), plan))
                     capsules.append(capsule)
-                    room -= count
         return wishes, capsules
 
     def _put_back(self, settlement: Settlement) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
 
 
@@ -29,6 +30,27 @@ class Valve:
     def free(self, capsule: str, coming: int = 0) -> int:
         """Slots of this capsule that may be taken once `coming` are released; never below 0."""
         return max(0, self._limits[capsule] - self._taken[capsule] + coming)
+
+    def share(
+        self, room: int, wants: Mapping[str, int], coming: Mapping[str, int]
+    ) -> dict[str, int]:
+        """Divide `room` among capsules that want so many jobs each, once `coming` are released:
+        where it is short, the one that uses least of its slots comes first.
+        """
+        if sum(wants.values()) <= room:
+            return dict(wants)
+        got = dict.fromkeys(wants, 0)
+        used = {name: self._taken[name] - coming.get(name, 0) for name in wants}
+        line = [((used[name] + 1) / self._limits[name], name) for name in wants if wants[name] > 0]
+        heapq.heapify(line)
+        for _ in range(room):
+            _, name = line[0]
+            got[name] += 1
+            if got[name] < wants[name]:
+                heapq.heapreplace(line, ((used[name] + got[name] + 1) / self._limits[name], name))
+            else:
+                heapq.heappop(line)
+        return got
 
     def resize(self, limits: Mapping[str, int]) -> None:
         """New limits. A capsule that is not named has none: what it has taken is still released."""

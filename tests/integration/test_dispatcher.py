@@ -80,8 +80,12 @@ async def stage(
     judge: Judge = all_well,
     workers: int = 1,
     routes: Sequence[str] = ("default",),
+    others: Sequence[dict[str, Any]] = (),
+    credit: int = 0,
 ) -> AsyncIterator[Stage]:
     greeting = hello(redis=server.socket, concurrency=concurrency)
+    greeting["sidekiq"]["capsules"] += others
+    greeting["slots"] = credit or concurrency
     app = app_info(greeting)
     links = [
         RedisLink(RedisAddress(path=str(server.socket)), name=name)
@@ -91,12 +95,13 @@ async def stage(
         links[0],
         links[1],
         identity=ME,
-        queues=["default"],
+        queues=[route.queue for route in app.routes],
         dead_max_jobs=10_000,
         dead_timeout_s=10_000,
     )
     fleet = Fleet(str(path))
-    dispatcher = Dispatcher(broker, Valve({"default": concurrency}), app, fleet, random.Random(1))
+    valve = Valve({capsule.name: capsule.concurrency for capsule in app.capsules})
+    dispatcher = Dispatcher(broker, valve, app, fleet, random.Random(1))
     fleet.on_finished, fleet.on_orphans = dispatcher.finished, dispatcher.give_back
     fleet.on_room = dispatcher.room_changed
     fleet.welcome_all(ME, [{"capsule": "default", "queue": queue} for queue in routes])
@@ -448,3 +453,26 @@ def test_clients_killed_by_the_server_come_back(play: Any, client: redis.Redis) 
         assert sorted(stage.payloads()) == sorted(jobs)
 
     play(scene)
+
+
+def test_capsules_share_the_credit_when_it_is_below_their_slots(
+    play: Any, client: redis.Redis
+) -> None:
+    other = {"name": "other", "concurrency": 20, "mode": "strict", "queues": [["b", 0]]}
+
+    async def scene(stage: Stage) -> None:
+        def seen(route: int) -> int:
+            return sum(one[1] == route for one in stage.sidecar.seen)
+
+        client.lpush("queue:default", *(f"{{}}{i}" for i in range(3000)))
+        client.lpush("queue:b", *(f"{{}}{i}" for i in range(3000)))
+        stage.dispatcher.poke()
+        await stage.until(lambda: seen(0) + seen(1) > 2000)
+        assert min(seen(0), seen(1)) > 500
+        # One that has no jobs leaves its part to the other.
+        await stage.until(lambda: not client.exists("queue:default", "queue:b"))
+        client.lpush("queue:b", *(f"{{}}{i}" for i in range(200)))
+        stage.dispatcher.poke()
+        await stage.until(lambda: not client.exists("queue:b"))
+
+    play(scene, concurrency=20, others=[other], credit=10, routes=["default", "b"])

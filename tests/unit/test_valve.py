@@ -52,3 +52,15 @@ def test_new_limits_leave_what_was_taken() -> None:
     assert (valve.taken, valve.limit) == (5, 4)
     valve.release("mail", 1)
     assert valve.free("mail") == 0
+
+
+def test_room_that_is_short_goes_first_to_the_capsule_that_uses_least_of_its_slots() -> None:
+    valve = Valve({"a": 40, "b": 10, "c": 10})
+    valve.take("a", 20)
+
+    assert valve.share(60, {"a": 20, "b": 10, "c": 3}, {}) == {"a": 20, "b": 10, "c": 3}
+    assert valve.share(10, {"a": 20, "b": 10, "c": 10}, {}) == {"a": 0, "b": 5, "c": 5}
+    assert valve.share(16, {"a": 20, "b": 10, "c": 10}, {}) == {"a": 4, "b": 6, "c": 6}
+    assert valve.share(10, {"a": 20, "b": 2, "c": 0}, {}) == {"a": 8, "b": 2, "c": 0}
+    assert valve.share(30, {"a": 40, "b": 10}, {"a": 20}) == {"a": 24, "b": 6}
+    assert valve.share(0, {"a": 20, "b": 10}, {}) == {"a": 0, "b": 0}
