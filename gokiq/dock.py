@@ -113,6 +113,12 @@ class Dock:
         elif self._standby is link:
             await self._standby_gone.wait()
 
+    def move(self, path: str) -> None:
+        """Another root listens there; whoever still has the old socket open is none of ours."""
+        self.path = path
+        if self._standby is not None:
+            self._standby.close()
+
     def retire(self) -> None:
         """No new worker is wanted; those that are there go on."""
         self._is_retired = True

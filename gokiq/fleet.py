@@ -136,6 +136,13 @@ class Fleet:
             raise ExecutorUnavailable("no worker is ready")
         return await min(ready, key=lambda worker: len(worker.open)).promote(members)
 
+    def process_ended(self, pid: int) -> bool:
+        """The root says that a worker's process is gone; returns whether it is connected."""
+        ended = [worker for worker in self.workers if worker.pid == pid]
+        for worker in ended:
+            worker.process_ended()
+        return bool(ended)
+
     async def run(self) -> None:
         """Keep a standby connection to the root whose workers take jobs. Runs until cancelled."""
         await self.dock.run()

@@ -51,6 +51,8 @@ class Monitor:
     _endings: dict[int, tuple[int | None, int | None]] = field(default_factory=dict)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     on_stall: Callable[[int, dict[str, Any], float], None] = lambda pid, stalled, lag_ms: None
+    #: A worker's process has ended; returns whether it is connected: then its owner forgets it.
+    on_exit: Callable[[int], bool] = lambda pid: False
     _socket: socket.socket | None = None
 
     def open(self) -> None:
@@ -134,6 +136,8 @@ class Monitor:
             if any(ending):
                 log.debug("Worker process %d ended with signal %s, status %s", pid, *ending)
             self._news.set()
+            if not self.on_exit(pid):
+                self.forget(pid)
         elif event == "exiting":
             self.forget(int(message.get("pid") or 0))
             log.debug("Worker %s exits: %s", message.get("pid"), message.get("reason"))

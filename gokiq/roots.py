@@ -131,8 +131,21 @@ class Roots:
 
     def _supervisor(self, dock: Dock) -> Supervisor:
         return Supervisor(
-            self._config, self._monitor, socket_path=dock.path, identity=self._identity
+            self._config,
+            self._monitor,
+            socket_path=dock.path,
+            identity=self._identity,
+            next_path=lambda: self._move(dock),
         )
+
+    def _move(self, dock: Dock) -> str:
+        """A root that is started again gets a socket of its own: a worker of the dead one that does
+        not end, or a child of its jobs, may still listen on the old one.
+        """
+        Path(dock.path).unlink(missing_ok=True)
+        self._count += 1
+        dock.move(socket_path(self._folder, self._count))
+        return dock.path
 
 
 def socket_path(folder: Path, number: int = 0) -> str:

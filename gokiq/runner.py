@@ -71,6 +71,7 @@ class Runner:
         self._fleet = Fleet(config.sidecar or socket_path(self._directory))
         self._fleet.on_gone = self._monitor.forget
         self._monitor.on_stall = Stalls(self._fleet).seen
+        self._monitor.on_exit = self._fleet.process_ended
         self._roots = Roots(
             config, self._monitor, self._fleet, self._directory, identity=self._identity.name
         )

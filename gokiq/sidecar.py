@@ -211,6 +211,12 @@ class WorkerLink(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def process_ended(self) -> None:
+        """Its process is gone, even if a child of it still has the connection open."""
+        if self._transport is not None and self.state is not State.CLOSED:
+            self._read_rest()
+            self._transport.abort()
+
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -10,7 +10,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gokiq.config import Config
@@ -38,11 +38,18 @@ class Supervisor:
     """One sidecar root process and its restarts."""
 
     def __init__(
-        self, config: Config, monitor: Monitor, *, socket_path: str, identity: str
+        self,
+        config: Config,
+        monitor: Monitor,
+        *,
+        socket_path: str,
+        identity: str,
+        next_path: Callable[[], str],
     ) -> None:
         self._config = config
         self._monitor = monitor
         self._socket_path = socket_path
+        self._next_path = next_path
         self._identity = identity
         self._process: asyncio.subprocess.Process | None = None
         self._is_stopping = False
@@ -113,6 +120,7 @@ class Supervisor:
             if self._is_stopping:
                 await asyncio.Event().wait()
             self.restarts += 1
+            self._socket_path = self._next_path()
             try:
                 await self.start()
             except BootError as error:

@@ -138,6 +138,7 @@ def test_a_root_that_cannot_be_started_again_at_once_is_tried_again(tmp_path: Pa
             monitor,
             socket_path="unused",
             identity="me",
+            next_path=lambda: "unused too",
         )
         write(ruby, 'rm -- "$0"; exit 1')
         await part.start()

@@ -169,3 +169,21 @@ def test_a_sidecar_that_refuses_our_welcome_is_not_hammered(tmp_path: Path) -> N
         assert 2 <= connections <= 20
 
     asyncio.run(scene())
+
+
+def test_a_worker_whose_process_is_gone_is_lost_though_a_child_has_the_connection(
+    tmp_path: Path,
+) -> None:
+    async def scene() -> None:
+        async with stage(tmp_path / "s.sock") as at:
+            pid = at.fleet.workers[0].pid
+            assert at.fleet.assign(jobs(1, 2)) == []
+            at.results(Outcome(1, core.OK, 1))
+            assert not at.fleet.process_ended(pid + 1)
+
+            assert at.fleet.process_ended(pid)
+
+            await at.until(lambda: not at.fleet.workers)
+            assert (at.ended, at.crashed) == ([1], [2])
+
+    asyncio.run(scene())

@@ -32,3 +32,16 @@ def test_any_value_of_any_key_is_taken_or_passed_over(event: str, key: str, valu
     monitor._handle(json.dumps(beat).encode())
 
     assert monitor.vitals[7].rss_kb == 300
+
+
+def test_a_worker_that_ends_before_it_was_connected_is_forgotten() -> None:
+    monitor = Monitor("/nowhere")
+    told: list[int] = []
+    monitor.on_exit = lambda pid: told.append(pid) is None and pid == 8
+
+    for pid in (7, 8):
+        monitor._handle(json.dumps({"event": "beat", "pid": pid, "rss_kb": 300}).encode())
+        monitor._handle(json.dumps({"event": "exited", "pid": pid, "signal": 9}).encode())
+
+    # The connection of the other one ends by itself, and says what its memory was.
+    assert (told, list(monitor.vitals)) == ([7, 8], [8])

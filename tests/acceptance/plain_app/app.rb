@@ -58,3 +58,16 @@ class LeakJob
     JOURNAL.record(jid, self.class) { megabytes.times { KEPT << Random.bytes(1_048_576) } }
   end
 end
+
+# Has a child that outlives its worker.
+class ForkJob
+  include Sidekiq::Job
+
+  def perform(seconds)
+    JOURNAL.record(jid, self.class) do
+      pid = fork { sleep(seconds) }
+      File.write(File.join(ENV.fetch("TEST_JOURNAL"), "child"), pid.to_s)
+      Process.wait(pid)
+    end
+  end
+end

@@ -9,7 +9,7 @@ module Gokiq
 			# Asks for one more worker, for jobs that are to run alone. By default processes ignore it.
 			SOLO = "URG"
 
-			# @parameter services [Array] Started already.
+			# @parameter services [Array] Started already. Each says to its container how long a stop may take.
 			# @parameter policy [Async::Container::Policy] What to do about workers that crash.
 			def initialize(services, policy, **options)
 				super(services, **options)

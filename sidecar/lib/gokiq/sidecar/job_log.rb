@@ -43,6 +43,11 @@ module Gokiq
 				# @attribute [Proc | Nil] Called when there is something to {flush} again.
 				attr_accessor :on_first
 
+				# In a forked process: what has gathered is the parent's to write.
+				def forget
+					@all.each_value(&:forget)
+				end
+
 				# Write what has gathered. From any thread.
 				# @returns [Boolean] Whether there was something.
 				def flush
@@ -87,6 +92,11 @@ module Gokiq
 			# @parameter elapsed_us [Integer]
 			def done(tid, context, elapsed_us)
 				write(tid, "#{context} elapsed=#{(elapsed_us / 1e6).round(3)}", "done")
+			end
+
+			# Throw away what has gathered.
+			def forget
+				@buffer.clear
 			end
 
 			# Write what has gathered. From any thread: what it takes is taken in one step.

@@ -14,9 +14,6 @@ module Gokiq
 			# Seconds between two looks at the parent.
 			PARENT_S = 0.2
 
-			# Seconds that a container waits beyond its workers' own time before it kills them.
-			MARGIN_S = 4.0
-
 			# What the orchestrator keeps in its folder for `gokiq-fast reload`.
 			RUN_FILE = "run.json"
 
@@ -34,7 +31,7 @@ module Gokiq
 				settings = Settings.new(@env)
 				@verbose = settings.verbose?
 				@roots |= [settings.app_folder]
-				watch_parent(settings.parent_pid) if settings.parent_pid == Process.ppid
+				watch_parent(settings.parent_pid) if settings.parent_pid
 				# The warm-up of the container's controller looks for a Gemfile of its own.
 				@env["BUNDLE_GEMFILE"] = "/dev/null" unless defined?(::Bundler) || @env.key?("BUNDLE_GEMFILE")
 				run(path)
@@ -64,21 +61,30 @@ module Gokiq
 				services = configuration.services.to_a
 				services.each(&:start)
 				@booted = true
-				patience_s = services.map(&:drain_s).max + MARGIN_S
 				@policy = configuration.container_policy.call
-				@policy.monitor = @monitor if @policy.respond_to?(:monitor=)
-				Controller.new(services, @policy, graceful_stop: patience_s).run
+				Controller.new(services, @policy).run
 				exit!(1) if @policy.hopeless?
 			end
 
-			# An orchestrator that was killed cannot tell us to stop.
+			# An orchestrator that was killed cannot tell us to stop. It may be gone already; and where a script has started
+			# us for it, our parent is that script.
 			def watch_parent(parent)
+				ours = Process.ppid
 				Thread.new do
-					sleep(PARENT_S) while Process.ppid == parent
+					sleep(PARENT_S) while Process.ppid == ours && (ours == parent || there?(parent))
 					clear_away
 					# The workers see by themselves that we are gone.
 					exit!(1)
 				end
+			end
+
+			def there?(pid)
+				Process.kill(0, pid)
+				true
+			rescue Errno::EPERM
+				true
+			rescue Errno::ESRCH
+				false
 			end
 
 			# Nobody else removes the orchestrator's folder once it was killed; it is empty then.

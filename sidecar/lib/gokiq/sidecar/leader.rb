@@ -1,12 +1,15 @@
 # frozen_string_literal: true
 
+require_relative "fork_guard"
+
 module Gokiq
 	module Sidecar
 		# One worker of all that share a socket, at any time. The lock ends with its process, however that ends.
 		class Leader
 			# @parameter path [String] Of the lock's file, made if it is missing.
 			def initialize(path)
-				@file = File.open(path, File::RDWR | File::CREAT, 0o600)
+				# A child of a job must not keep the lock when we are gone.
+				@file = ForkGuard.own(File.open(path, File::RDWR | File::CREAT, 0o600))
 			end
 
 			# @returns [Boolean] Whether we are the one, now and until our end.

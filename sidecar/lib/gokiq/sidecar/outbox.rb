@@ -2,6 +2,7 @@
 
 require "async"
 
+require_relative "fork_guard"
 require_relative "frame"
 
 module Gokiq
@@ -28,6 +29,7 @@ module Gokiq
 				@waiting = false
 				@closing = false
 				@broken = false
+				ForkGuard.on_fork { leave }
 			end
 
 			# Start the writing fiber in the current task.
@@ -69,6 +71,11 @@ module Gokiq
 			end
 
 			private
+
+			# A job has forked and its copy comes to its end: it reports nothing, and takes no other job.
+			def leave
+				%i[add done push].each { |name| define_singleton_method(name) { |*| exit!(0) } }
+			end
 
 			def wake
 				@waiting = false

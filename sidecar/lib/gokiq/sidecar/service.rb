@@ -4,14 +4,17 @@ require "fileutils"
 require "socket"
 
 begin
-	require "falcon"
+	# Not "falcon" itself: it would have to come after Rails, to set the isolation level of the app beside us.
+	require "falcon/version"
 	require "falcon/service/server"
 rescue LoadError
 	require "async/service/managed/service"
 end
 
 require_relative "application"
+require_relative "fork_guard"
 require_relative "monitor"
+require_relative "policy"
 require_relative "settings"
 require_relative "worker"
 
@@ -22,6 +25,19 @@ module Gokiq
 
 		# The root: loads the application once, binds the socket, and forks workers that share both.
 		class Service < BaseService
+			# Seconds that a container waits beyond its workers' own time before it kills them.
+			MARGIN_S = 4.0
+
+			# Added to a container of whoever runs us: nobody there knows how long our jobs may take.
+			module Patience
+				attr_writer :gokiq_patience_s
+
+				# @parameter timeout [Boolean | Numeric] `true` is ten seconds, unless somebody knows better.
+				def stop(timeout = true)
+					super(timeout == true ? @gokiq_patience_s : timeout)
+				end
+			end
+
 			# Connections that may wait for a worker.
 			BACKLOG = 16
 
@@ -52,6 +68,9 @@ module Gokiq
 			# Fork one generation of workers.
 			def setup(container)
 				@generation += 1
+				@root = Process.pid
+				look_after(container)
+				warn_of_old_code if @generation > 1
 
 				super
 			end
@@ -60,15 +79,15 @@ module Gokiq
 			def add_solo(container)
 				container.spawn(name: "gokiq solo") do |instance|
 					Async do
-						Worker.new(@application, @listener, @monitor, @generation, solo: true).start
+						work(instance, solo: true)
 						instance.ready!
 					end
 				end
 			end
 
 			# In a worker: start it.
-			def run(_instance, _evaluator)
-				Worker.new(@application, @listener, @monitor, @generation).start
+			def run(instance, _evaluator)
+				work(instance)
 			end
 
 			# The socket file goes with the root.
@@ -79,6 +98,31 @@ module Gokiq
 			end
 
 			private
+
+			def work(instance, **options)
+				# The root learns of a worker's end by the end of this pipe.
+				pipe = instance.instance_variable_get(:@io)
+				ForkGuard.own(pipe) if pipe.is_a?(IO)
+				Worker.new(@application, @listener, @monitor, @generation, root: @root, workers: @evaluator.count, **options).start
+			end
+
+			# Jobs that crash must not end what runs beside us, and a stop waits for jobs.
+			def look_after(container)
+				container.extend(Patience)
+				container.gokiq_patience_s = drain_s + MARGIN_S
+				container.policy = Policy.new if unchosen?(container.policy)
+				container.policy.monitor = @monitor if container.policy.respond_to?(:monitor=)
+			end
+
+			# Whether it is one that gives up after a few crashes only because nobody has said what to do.
+			def unchosen?(policy)
+				[::Async::Container::Policy::DEFAULT, ::Async::Service::Policy::DEFAULT].any? { |default| policy.equal?(default) }
+			end
+
+			# The application is loaded once, before the first fork.
+			def warn_of_old_code
+				Console.warn(self, "gokiq: HUP has replaced the workers, which run the code that was loaded at the start. For new code start this process anew.")
+			end
 
 			# A socket that a dead root has left behind is replaced; one that somebody listens on is not.
 			def bind(path)

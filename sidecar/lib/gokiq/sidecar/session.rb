@@ -6,6 +6,7 @@ require "json"
 require "socket"
 
 require_relative "body"
+require_relative "fork_guard"
 require_relative "frame"
 require_relative "job"
 require_relative "outbox"
@@ -25,7 +26,7 @@ module Gokiq
 			# @parameter worker [Worker] Whose jobs these are.
 			# @parameter patience_s [Numeric] For WELCOME.
 			def initialize(socket, worker, patience_s: WELCOME_S)
-				@socket = socket
+				@socket = ForkGuard.own(socket)
 				@worker = worker
 				@patience_s = patience_s
 				@outbox = Outbox.new(socket)

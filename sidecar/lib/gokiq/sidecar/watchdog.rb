@@ -21,14 +21,15 @@ module Gokiq
 			# @parameter monitor [Monitor]
 			# @parameter workload [Workload]
 			# @parameter deadlines [Deadlines] Of the worker's jobs.
+			# @parameter parent [Integer] Pid of the root, from before the fork: it may be gone already.
 			# @parameter on_orphan [Proc] Called when the parent has gone.
-			def initialize(monitor, workload, deadlines, on_orphan:)
+			def initialize(monitor, workload, deadlines, parent:, on_orphan:)
 				@monitor = monitor
 				@workload = workload
 				@deadlines = deadlines
 				@enforcer = Enforcer.new(deadlines)
 				@on_orphan = on_orphan
-				@parent = Process.ppid
+				@parent = parent
 				@turned_ms = now_ms
 				@beats = 0
 				@rss_kb = 0

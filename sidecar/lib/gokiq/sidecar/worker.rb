@@ -6,6 +6,7 @@ require "console"
 require_relative "addons"
 require_relative "body"
 require_relative "failure"
+require_relative "fork_guard"
 require_relative "leader"
 require_relative "lifecycle"
 require_relative "promoter"
@@ -32,17 +33,20 @@ module Gokiq
 			# @parameter listener [UNIXServer] Shared with the other workers.
 			# @parameter monitor [Monitor]
 			# @parameter generation [Integer]
-			# @parameter solo [Boolean] Whether it is there for suspects, one at a time.
-			def initialize(application, listener, monitor, generation, solo: false)
+			# @parameter root [Integer] Pid of the process that has forked us.
+			# @parameter workers [Integer | Nil] How many of us there are.
+			# @parameter solo [Boolean] Whether it is there for suspects of a crash.
+			def initialize(application, listener, monitor, generation, root: Process.ppid, workers: nil, solo: false)
 				@application = application
 				@listener = listener
 				@monitor = monitor
 				@generation = generation
+				@workers = workers
 				@solo = solo
 				@state = State.new(Deadlines.new(application.job_timeout_s))
 				@lifecycle = Lifecycle.new(application.config)
 				@workload = Workload.new(application.plan, @state, priority: thread_priority(application.config))
-				@watchdog = Watchdog.new(monitor, @workload, @state.deadlines, on_orphan: method(:orphaned))
+				@watchdog = Watchdog.new(monitor, @workload, @state.deadlines, parent: root, on_orphan: method(:orphaned))
 				@session = nil
 				@deadline = nil
 				@greeted = @parted = @left = @stuck = false
@@ -66,7 +70,7 @@ module Gokiq
 
 			# @returns [Hash] The body of HELLO.
 			def hello
-				@application.hello(@generation).merge(solo: @solo)
+				@application.hello(@generation).merge(solo: @solo, workers: @workers)
 			end
 
 			# @parameter name [String]
@@ -83,6 +87,7 @@ module Gokiq
 			# Start working in the current task, as children of it.
 			# @returns [Worker] Itself.
 			def start
+				guard_forks
 				@signals = trap_signals
 				WorkState.of(@workload)
 				::Sidekiq::CLI.instance.launcher = Launcher.new(@state, @application.orchestrator)
@@ -290,9 +295,15 @@ module Gokiq
 				exit!(1)
 			end
 
+			def guard_forks
+				ForkGuard.install
+				ForkGuard.own(@listener)
+				ForkGuard.on_fork { JobLog.forget }
+			end
+
 			# Handlers only write a byte: the reactor decides.
 			def trap_signals
-				reader, writer = IO.pipe
+				reader, writer = IO.pipe.each { |io| ForkGuard.own(io) }
 				%i[INT TERM].each { |name| Signal.trap(name) { writer.write_nonblock("T", exception: false) } }
 				%i[TSTP].each { |name| Signal.trap(name) { writer.write_nonblock("Q", exception: false) } }
 				%i[TTIN].each { |name| Signal.trap(name) { writer.write_nonblock("D", exception: false) } }
