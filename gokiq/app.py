@@ -110,6 +110,8 @@ class AppInfo:
     settings: Mapping[str, Any] = field(default_factory=dict)
     #: What job classes say of themselves: name -> `limit`, `cluster_limit`, `rate`, `dependency`.
     classes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: The job classes that were loaded when the app had booted.
+    job_classes: tuple[str, ...] = ()
     #: How many connections one worker may open to the database, and how many that has for all.
     database: Database | None = None
 
@@ -222,6 +224,7 @@ def _app_info(hello: dict[str, Any]) -> AppInfo:
         log_level=LEVELS[min(int(hello.get("logger_level") or 0), len(LEVELS) - 1)],
         settings=_mapping(hello, "gokiq"),
         classes=_mapping(hello, "classes"),
+        job_classes=tuple(map(str, hello.get("job_classes") or ())),
         database=_database(hello.get("database")),
     )
 

@@ -13,6 +13,7 @@ from gokiq.app import AppInfo
 from gokiq.broker import Broker
 from gokiq.dispatcher import Dispatcher
 from gokiq.fleet import Fleet
+from gokiq.known import names_of
 from gokiq.throughput import Throughput
 from gokiq.valve import Valve
 
@@ -96,6 +97,7 @@ class QueueStatus:
             "slots": self._valve.limit,
             "claimed": self._valve.taken,
             "workers": self._fleet.ready_count,
+            "names": names_of(self._app()),
             "queues": {
                 name: {"running": s.running, "limit": s.limit, "why": s.why, "per_s": s.per_s}
                 for name, s in self.queues().items()

@@ -103,6 +103,11 @@ class RedisLink:
             raise await self._lost(text.strip())
 
     @property
+    def where(self) -> str:
+        """The address, without secrets."""
+        return str(self._address)
+
+    @property
     def is_open(self) -> bool:
         """True while a connection is there."""
         return self._connection is not None

@@ -12,6 +12,7 @@ from gokiq.app import AppInfo
 from gokiq.dependencies import Dependency
 from gokiq.errors import ConfigError
 from gokiq.gate import Need
+from gokiq.known import strangers
 from gokiq.limits import (
     Rules,
     Target,
@@ -22,6 +23,9 @@ from gokiq.limits import (
     from_settings,
     parse_target,
 )
+from gokiq.log import get_logger
+
+log = get_logger("limits")
 
 Needs = Mapping[Target, Need]
 #: Keys of a dependency that say whose it is, not how it is limited.
@@ -63,6 +67,15 @@ class Regime:
         """
         rules, settings, needs = self._read(app)
         self._app, self._settings, self.needs = rules, settings, needs
+        configured = self._flags.over(rules).in_force().targets() | settings.keys()
+        for target, near in strangers(configured, app):
+            if near:
+                log.warning(
+                    "%s is limited, and the app has no such %s: did you mean %s?",
+                    *(target, target.kind.value, near),
+                )
+            else:
+                log.info("%s is limited, and not known here yet", target)
 
     def order(self, operators: Rules) -> None:
         """What operators say now."""

@@ -5,25 +5,28 @@ will take.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import secrets
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gokiq.broker import OWNERS, claims_key, lease_key
-from gokiq.control import Control
+from gokiq.broker import claims_key
+from gokiq.known import SidekiqProcess, ask, sidekiqs
 from gokiq.limit_command import say, speak
 from gokiq.redis_link import RedisLink
 
-#: How long processes have to answer, seconds; of those that do not, only what Redis says is shown.
-PATIENCE_S = 2.0
-#: How often we look for answers, seconds.
-LOOK_S = 0.02
 #: Reasons in the order in which they are shown where processes differ.
-_ORDER = ("paused", "breaker", "rate", "limit", "slots", "quiet", "redis", "no worker")
+_ORDER = (
+    "paused",
+    "breaker",
+    "rate",
+    "limit",
+    "slots",
+    "database pool",
+    "quiet",
+    "redis",
+    "no worker",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class QueueLine:
     why: str
     per_s: float
     drain_s: float | None
+    #: Real Sidekiqs that read it, too.
+    sidekiqs: int = 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,15 +56,19 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Exit code 0. Raises GokiqError."""
 
     async def show(link: RedisLink) -> int:
-        answers, silent = await _ask(link)
-        lines = await _lines(link, answers, silent)
+        found = await ask(link)
+        answers, silent = found.said, found.silent
+        others = await sidekiqs(link)
+        lines = await _lines(link, answers, silent, others)
         if arguments.json:
             processes = {
                 name: {k: v for k, v in said.items() if k in ("slots", "claimed", "workers")}
                 for name, said in answers.items()
             }
             document = {
+                "redis": link.where,
                 "processes": processes,
+                "sidekiqs": [one.identity for one in others],
                 "silent": silent,
                 "queues": list(map(asdict, lines)),
             }
@@ -67,34 +76,23 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         else:
             for line in table(lines, answers, silent):
                 say(line)
+            for line in footer(link.where, answers, others):
+                say(line)
         return 0
 
     return speak(arguments.redis, environ, show)
 
 
-async def _ask(link: RedisLink) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """What every living process says, and those that have not answered in time."""
-    control = Control(link)
-    owners = sorted(_text(key) for key in await link.call("HKEYS", OWNERS))
-    if owners:
-        has = await link.pipeline([("EXISTS", lease_key(one)) for one in owners])
-        owners = [one for one, lease in zip(owners, has, strict=True) if lease]
-    word = secrets.token_hex(8)
-    await control.ask(word)
-    deadline = time.monotonic() + PATIENCE_S
-    answers = await control.answers(owners, word)
-    while len(answers) < len(owners) and time.monotonic() < deadline:
-        await asyncio.sleep(LOOK_S)
-        answers = await control.answers(owners, word)
-    return answers, [one for one in owners if one not in answers]
-
-
 async def _lines(
-    link: RedisLink, answers: Mapping[str, dict[str, Any]], silent: Sequence[str]
+    link: RedisLink,
+    answers: Mapping[str, dict[str, Any]],
+    silent: Sequence[str],
+    others: Sequence[SidekiqProcess],
 ) -> list[QueueLine]:
     pushed, paused = await link.pipeline([("SMEMBERS", "queues"), ("SMEMBERS", "paused")])
     read = {name: None for said in answers.values() for name in said["queues"]}
-    names = [*read, *sorted({_text(name) for name in (*pushed, *paused)} - read.keys())]
+    beside = {_text(name) for name in (*pushed, *paused)}.union(*(one.queues for one in others))
+    names = [*read, *sorted(beside - read.keys())]
     if not names:
         return []
     waiting = await link.pipeline([("LLEN", f"queue:{name}") for name in names])
@@ -103,13 +101,23 @@ async def _lines(
     held = {name: sum(next(unsaid) for _ in silent) for name in names}
     is_paused = set(map(_text, paused))
     return [
-        _line(name, waits, held[name], [s["queues"].get(name) for s in answers.values()], is_paused)
+        _line(
+            *(name, waits, held[name]),
+            [s["queues"].get(name) for s in answers.values()],
+            is_paused,
+            [one for one in others if name in one.queues],
+        )
         for name, waits in zip(names, waiting, strict=True)
     ]
 
 
 def _line(
-    name: str, waiting: int, held: int, said: Sequence[dict[str, Any] | None], paused: set[str]
+    name: str,
+    waiting: int,
+    held: int,
+    said: Sequence[dict[str, Any] | None],
+    paused: set[str],
+    others: Sequence[SidekiqProcess],
 ) -> QueueLine:
     known = [one for one in said if one is not None]
     per_s = sum(one["per_s"] for one in known)
@@ -117,7 +125,9 @@ def _line(
     whys = [one["why"] for one in known]
     why = ""
     if name in paused:
-        why = "paused"
+        why = "paused, Sidekiq without Pro goes on" if others else "paused"
+    elif not known and others:
+        why = "Sidekiq runs it"
     elif not known:
         why = "no process reads it"
     elif "" not in whys:
@@ -125,15 +135,18 @@ def _line(
     return QueueLine(
         queue=name,
         waiting=waiting,
-        running=held + sum(one["running"] for one in known),
+        running=held
+        + sum(one["running"] for one in known)
+        + sum(one.running[name] for one in others),
         limit=None if not limits or None in limits else sum(limits),
-        why=why if waiting else "",
+        why=why if waiting or name in paused else "",
         per_s=round(per_s, 3),
         drain_s=round(waiting / per_s, 1)
-        if per_s and why != "paused"
+        if per_s and name not in paused
         else 0.0
         if not waiting
         else None,
+        sidekiqs=len(others),
     )
 
 
@@ -156,6 +169,20 @@ def table(
         f"{len(answers)} processes with {workers} workers, {claimed} of {slots} slots in use"
     )
     text += [f"{name} has not answered" for name in silent]
+    return text
+
+
+def footer(
+    where: str, answers: Mapping[str, dict[str, Any]], others: Sequence[SidekiqProcess]
+) -> list[str]:
+    """Which Redis this was, and who else works there."""
+    text = []
+    if others:
+        names = ", ".join(one.identity for one in others)
+        text.append(f"Sidekiq runs beside: {names}; limits of gokiq do not bind it")
+    text.append(f"Redis at {where}")
+    if not answers:
+        text.append("no gokiq-fast is there; is it the app's Redis? --redis URL asks another one")
     return text
 
 

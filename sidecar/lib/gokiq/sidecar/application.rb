@@ -207,6 +207,7 @@ module Gokiq
 					log_style: log_style,
 					gokiq: config[:gokiq],
 					classes: ClassOptions.all,
+					job_classes: ClassOptions.names,
 					database: Database.capacity(@plan.slots),
 				}
 			end

@@ -15,9 +15,22 @@ module Gokiq
 
 			# @returns [Hash] Name of each class that has any => its options.
 			def self.all
-				found = ObjectSpace.each_object(Class).grep(::Sidekiq::Job::Options::ClassMethods)
-				found.filter_map { |job| [job.name, of(job)] if job.name }.reject { |_, options| options.empty? }.sort.to_h
+				jobs.filter_map { |job| [job.name, of(job)] if job.name }.reject { |_, options| options.empty? }.sort.to_h
 			end
+
+			# The most names that are told.
+			MOST_NAMES = 5_000
+
+			# @returns [Array(String)] Names of the job classes that are loaded, Active Job's too.
+			def self.names
+				active = defined?(::ActiveJob::Base) ? ::ActiveJob::Base.descendants : []
+				(jobs + active).filter_map(&:name).uniq.sort.first(MOST_NAMES)
+			end
+
+			def self.jobs
+				ObjectSpace.each_object(Class).grep(::Sidekiq::Job::Options::ClassMethods)
+			end
+			private_class_method :jobs
 
 			# @parameter job [Class]
 			# @returns [Hash] Those of {NAMES} that it has.

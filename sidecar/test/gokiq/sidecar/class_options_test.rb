@@ -38,4 +38,11 @@ class ClassOptionsTest < Minitest::Test
 		assert_nil said(PlainJob)
 		refute_includes Gokiq::Sidecar::ClassOptions.all.keys, nil
 	end
+
+	def test_the_names_of_all_classes_that_are_loaded
+		names = Gokiq::Sidecar::ClassOptions.names
+
+		assert_empty([ImportJob, NarrowImportJob, PlainJob].map(&:name) - names)
+		refute_includes names, nil
+	end
 end

@@ -1,0 +1,188 @@
+"""What an operator can name: queues, classes, capsules and dependencies that exist, as Redis and
+the running processes tell; and who else reads the queues.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import difflib
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gokiq.app import AppInfo
+from gokiq.broker import OWNERS, lease_key
+from gokiq.control import PAUSED, Control
+from gokiq.errors import ConfigError
+from gokiq.job import describe
+from gokiq.limits import Kind, Target, parse_target
+from gokiq.redis_link import RedisLink
+
+#: How long processes have to answer, seconds; of those that do not, only what Redis says is known.
+PATIENCE_S = 2.0
+#: How often we look for answers, seconds.
+LOOK_S = 0.02
+#: The oldest jobs of a queue that are looked at for the names of their classes.
+PEEK = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What living gokiq processes say of themselves, and those that have not in time."""
+
+    said: dict[str, dict[str, Any]]
+    silent: list[str]
+
+
+async def ask(link: RedisLink) -> Answers:
+    """Ask every living process. Raises ConnectionLost, ReplyError."""
+    control = Control(link)
+    owners = sorted(_text(key) for key in await link.call("HKEYS", OWNERS))
+    if owners:
+        has = await link.pipeline([("EXISTS", lease_key(one)) for one in owners])
+        owners = [one for one, lease in zip(owners, has, strict=True) if lease]
+    word = secrets.token_hex(8)
+    await control.ask(word)
+    deadline = time.monotonic() + PATIENCE_S
+    said = await control.answers(owners, word)
+    while len(said) < len(owners) and time.monotonic() < deadline:
+        await asyncio.sleep(LOOK_S)
+        said = await control.answers(owners, word)
+    return Answers(said, [one for one in owners if one not in said])
+
+
+@dataclass(frozen=True, slots=True)
+class SidekiqProcess:
+    """A real Sidekiq beside us, by its own record. It heeds no limit of ours, and a pause only if
+    it is Sidekiq Pro.
+    """
+
+    identity: str
+    queues: frozenset[str]
+    #: Jobs that run there, by queue.
+    running: Counter[str]
+
+
+async def sidekiqs(link: RedisLink) -> list[SidekiqProcess]:
+    """Those that have a record. Raises ConnectionLost, ReplyError."""
+    members, owners = await link.pipeline([("SMEMBERS", "processes"), ("HKEYS", OWNERS)])
+    names = sorted(set(map(_text, members)) - set(map(_text, owners)))
+    if not names:
+        return []
+    infos = await link.pipeline([("HGET", name, "info") for name in names])
+    works = await link.pipeline([("HVALS", f"{name}:work") for name in names])
+    found = []
+    for name, info, work in zip(names, infos, works, strict=True):
+        about = _object(info)
+        queues = about.get("queues")
+        if isinstance(queues, list):
+            running = Counter(str(_object(one).get("queue")) for one in work)
+            found.append(SidekiqProcess(name, frozenset(map(str, queues)), running))
+    return found
+
+
+@dataclass(slots=True)
+class Known:
+    """Names that exist, by kind."""
+
+    names: dict[Kind, set[str]] = field(default_factory=lambda: {kind: set() for kind in Kind})
+    sidekiqs: list[SidekiqProcess] = field(default_factory=list)
+    #: Of gokiq processes.
+    answers: Answers = field(default_factory=lambda: Answers({}, []))
+
+    def check(self, verb: str, target: Target) -> None:
+        """Raises ConfigError with what may have been meant when there is no such target."""
+        if target.kind is Kind.TOTAL or target.name in self.names[target.kind]:
+            return
+        near = self.nearest(target)
+        hint = f"did you mean {near}? " if near else ""
+        raise ConfigError(
+            f"{verb} {target.name}: nobody knows a {target.kind} of that name; "
+            f"{hint}--force does it all the same"
+        )
+
+    def nearest(self, target: Target) -> str:
+        """The name of the same kind, else the target of another, that is most like it; may be
+        empty.
+        """
+        if near := difflib.get_close_matches(target.name, sorted(self.names[target.kind]), 1):
+            return near[0]
+        others = {name: Target(kind, name) for kind in Kind for name in sorted(self.names[kind])}
+        near = difflib.get_close_matches(target.name, others, 1, cutoff=0.8)
+        return str(others[near[0]]) if near else ""
+
+    def readers(self, queue: str) -> list[SidekiqProcess]:
+        """Real Sidekiqs that read it."""
+        return [one for one in self.sidekiqs if queue in one.queues]
+
+
+async def look(link: RedisLink, target: Target | None = None) -> Known:
+    """All that is known now; of classes also what waits, when `target` is one that nobody names.
+    Raises ConnectionLost, ReplyError.
+    """
+    answers = await ask(link)
+    known = Known(sidekiqs=await sidekiqs(link), answers=answers)
+    pushed, paused = await link.pipeline([("SMEMBERS", "queues"), ("SMEMBERS", PAUSED)])
+    queues = known.names[Kind.QUEUE]
+    queues.update(map(_text, (*pushed, *paused)))
+    for one in known.sidekiqs:
+        queues.update(one.queues)
+    for said in answers.said.values():
+        queues.update(said.get("queues", ()))
+        for kind, names in said.get("names", {}).items():
+            known.names[Kind(kind)].update(names)
+    for text in await Control(link).fields():
+        with contextlib.suppress(ConfigError):  # another version's
+            limited = parse_target("", text.partition(":")[2])
+            known.names[limited.kind].add(limited.name)
+    is_strange = target is not None and target.name not in known.names[target.kind]
+    if queues and target is not None and target.kind is Kind.CLASS and is_strange:
+        known.names[Kind.CLASS].update(await _waiting_classes(link, queues))
+    return known
+
+
+async def _waiting_classes(link: RedisLink, queues: Iterable[str]) -> set[str]:
+    """Of jobs that wait: an app that loads its classes when they are needed does not name them."""
+    tails = await link.pipeline([("LRANGE", f"queue:{name}", -PEEK, -1) for name in queues])
+    return {describe(payload)[1] for tail in tails for payload in tail} - {"?"}
+
+
+def names_of(app: AppInfo) -> dict[Kind, list[str]]:
+    """What a process can say of its app, beside its queues."""
+    needs = [options.get("dependency") for options in app.classes.values()]
+    needs += list(app.settings.get("dependencies") or ())
+    return {
+        Kind.CAPSULE: [capsule.name for capsule in app.capsules],
+        Kind.CLASS: sorted({*app.job_classes, *app.classes}),
+        Kind.DEPENDENCY: sorted({str(need) for need in needs if need is not None}),
+    }
+
+
+def strangers(targets: Iterable[Target], app: AppInfo) -> Iterator[tuple[Target, str]]:
+    """Those of a process's own configuration that its app does not have, each with what may have
+    been meant, or empty: then it may be another process's.
+    """
+    known = Known()
+    known.names[Kind.QUEUE].update(app.queue_names)
+    for kind, names in names_of(app).items():
+        known.names[kind].update(names)
+    for target in sorted(targets):
+        if target.kind is not Kind.TOTAL and target.name not in known.names[target.kind]:
+            yield target, known.nearest(target)
+
+
+def _object(text: bytes | str | None) -> Mapping[str, Any]:
+    try:
+        value = json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
