@@ -165,11 +165,11 @@ def _life(ttl: int) -> str:
 
 
 def _show_backtrace(found: re.Match[str]) -> str:
-    """The frames of the app's files; of the server's own, only how many."""
+    """The frames of the app's jobs; of all others, only how many."""
     frames = json.loads(zlib.decompress(base64.b64decode(found[1])))
     if frames is None:
         return '"error_backtrace":null, encoded'
-    own = [frame.rsplit("/", 1)[-1] for frame in frames if "/apps/" in frame]
+    own = [frame.rsplit("/", 1)[-1] for frame in frames if "/apps/differential" in frame]
     count = len(frames) if len(frames) <= 3 else "many"
     return f'"error_backtrace": {count} frames, {json.dumps(own)}'
 

@@ -5,9 +5,10 @@
 
 require "json"
 require "tmpdir"
-require "zlib"
 require "sidekiq"
 require "active_job"
+
+require_relative "fate"
 
 ActiveSupport::IsolatedExecutionState.isolation_level = :fiber
 ActiveJob::Base.queue_adapter = :sidekiq
@@ -38,22 +39,6 @@ def told(error)
 rescue StandardError => worse
 	[error.class.name, "its message raises #{worse.class}", nil]
 end
-
-# The same jitter for the same job, whatever else draws lots in the process; and so much that no retry is due by itself.
-module Fate
-	def global(jobstr, queue)
-		Thread.current[:fate] = Random.new(Zlib.crc32(jobstr.b[/"jid":"(\w*)"/n].to_s))
-		super
-	end
-
-	private
-
-	def rand(...)
-		1000 + Thread.current[:fate].rand(...)
-	end
-end
-
-Sidekiq::JobRetry.prepend(Fate) if Sidekiq.server?
 
 # Does what the job asks for.
 class Obedience

@@ -37,7 +37,8 @@ module Gokiq
 				def for(logger)
 					return unless stock?(logger)
 
-					@all[logger.instance_variable_get(:@logdev)] ||= new(logger)
+					log = @all[logger.instance_variable_get(:@logdev)] ||= new(logger)
+					log.tap { log.follow(logger) unless log.for?(logger) }
 				end
 
 				# @attribute [Proc | Nil] Called when there is something to {flush} again.
@@ -57,16 +58,9 @@ module Gokiq
 				private
 
 				def stock?(logger)
-					logger.instance_of?(::Sidekiq::Logger) && TEXTS.include?(logger.formatter.class) &&
-						Stock.own?(logger.formatter.class, :call, "logger.rb") &&
-						logger.singleton_methods.empty? && logger.formatter.singleton_methods.empty? &&
-						logger.instance_variable_get(:@logdev).instance_of?(::Logger::LogDevice) && unpatched?(logger)
-				end
-
-				# Libraries that trace put a module before one of these.
-				def unpatched?(logger)
-					%i[add info].all? { |name| Class === logger.method(name).owner } &&
-						%i[tid format_context].all? { |name| ::Sidekiq::Logger::Formatters::Base == logger.formatter.method(name).owner }
+					logger.instance_of?(::Sidekiq::Logger) && Stock.intact?(:logger) && TEXTS.include?(logger.formatter.class) &&
+						(device = logger.instance_variable_get(:@logdev)).instance_of?(::Logger::LogDevice) &&
+						[logger, logger.formatter, device].all? { |object| Stock.plain?(object) }
 				end
 			end
 
@@ -76,9 +70,20 @@ module Gokiq
 				@write = device.method(:write)
 				@buffer = +""
 				@second = @millisecond = nil
-				@before_time, @before_tid, @before_context, @before_message = form(logger.formatter)
 				device.extend(First)
 				device.gokiq_job_log = self
+				follow(logger)
+			end
+
+			# Learn the form of the lines.
+			def follow(logger)
+				@formatter = logger.formatter
+				@before_time, @before_tid, @before_context, @before_message = form(@formatter)
+			end
+
+			# @returns [Boolean] Whether the lines are as the logger's formatter would write them now.
+			def for?(logger)
+				@formatter.equal?(logger.formatter)
 			end
 
 			# A job starts.

@@ -2,10 +2,9 @@
 
 require "sidekiq/processor"
 
+require_relative "layers"
 require_relative "outcome"
 require_relative "recorder"
-require_relative "server_chain"
-require_relative "stock"
 require_relative "verdict"
 
 module Gokiq
@@ -26,11 +25,8 @@ module Gokiq
 				@fiber = lane == :fiber
 				@recorder = Recorder.new
 				@retrier = Retrier.new(capsule, @recorder)
-				@server_middleware = ServerChain.for(config.server_middleware)
 				@job_log = capsule.config.logger
-				@lean = Stock.processor?
-				@stock_logger = Stock.job_logger?(@job_logger) && !config[:skip_default_job_logging]
-				@stock_reloader = Stock.reloader?(@reloader)
+				@layers = Layers.new(config, @job_log, @job_logger, @reloader)
 				forget_last
 			end
 
@@ -127,7 +123,7 @@ module Gokiq
 
 			def perform(job_hash, payload, queue)
 				dispatch(job_hash, queue, payload) do |instance|
-					@server_middleware.invoke(instance, job_hash, queue) do
+					@layers.fresh.server_middleware.invoke(instance, job_hash, queue) do
 						raise @error_instead if @error_instead
 
 						execute_job(instance, job_hash["args"])
@@ -136,11 +132,12 @@ module Gokiq
 			end
 
 			def dispatch(job_hash, queue, payload, &block)
-				return super unless @lean && Hash === job_hash && !job_hash["profile"]
+				layers = @layers.fresh
+				return super unless layers.known && Hash === job_hash && !job_hash["profile"]
 
 				@job_logger.prepare(job_hash) do
 					@retrier.global(payload, queue) do
-						if @stock_logger && !@job_log.info?
+						if layers.silent && !@job_log.info?
 							unlogged { count(job_hash, queue, payload, &block) }
 						else
 							@job_logger.call(job_hash, queue) { count(job_hash, queue, payload, &block) }
@@ -160,10 +157,10 @@ module Gokiq
 
 			def count(job_hash, queue, payload, &block)
 				stats(payload, queue) do
-					if @stock_reloader
-						instantiate(job_hash, queue, payload, &block)
-					else
+					if @layers.reloads
 						@reloader.call { instantiate(job_hash, queue, payload, &block) }
+					else
+						instantiate(job_hash, queue, payload, &block)
 					end
 				end
 			end
@@ -207,8 +204,12 @@ module Gokiq
 			end
 
 			# Sidekiq counts in constants that its heartbeat empties. No heartbeat runs here, so each job keeps its own; what
-			# runs {WorkState} knows.
-			def stats(_payload, _queue)
+			# runs {WorkState} knows. What somebody has put around Sidekiq's way of doing it is called all the same.
+			def stats(payload, queue, &block)
+				@layers.known ? reach(&block) : super(payload, queue) { reach(&block) }
+			end
+
+			def reach
 				@reached = true
 				yield
 			rescue Exception

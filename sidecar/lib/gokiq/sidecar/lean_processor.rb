@@ -12,12 +12,9 @@ module Gokiq
 		# Left out, with what must hold for it: the job logger, while no line of it would be seen; closures around each layer;
 		# the work state, which {WorkState} answers from the jobs themselves; Sidekiq's metrics, which {Meter} keeps.
 		class LeanProcessor < JobProcessor
-			# What is decided once about the plain jobs of a class: the class, nil where a reloader may replace it, and their
-			# metrics.
-			Shape = Struct.new(:job_class, :tally)
-
-			# Fields that a plain job may have.
-			PLAIN = %w[class jid args queue retry created_at enqueued_at].freeze
+			# What is decided once about the plain jobs of a class: the class, nil where a reloader may replace it; their metrics;
+			# the middleware that hears of a failure; what writes their lines.
+			Shape = Struct.new(:job_class, :tally, :chain, :log)
 
 			# Fields that ask for a layer which is left out.
 			LAYERED = %w[profile log_level display_class].freeze
@@ -26,13 +23,7 @@ module Gokiq
 			def initialize(capsule)
 				super(capsule, :fiber)
 
-				@possible = @lean && @stock_logger && Stock.own?(::Sidekiq::JobLogger, :prepare, "job_logger.rb")
-				@meter = @server_middleware.meter if ServerChain === @server_middleware
-				@jid_first = Gem::Version.new(::Sidekiq::VERSION) >= Gem::Version.new("8")
-				@attributes = @jid_first ? config[:logged_job_attributes].map { |name| [name, name.to_sym] } : [["bid", :bid], ["tags", :tags]]
-				@bare = @possible && !@meter.nil? && Stock.load_json? && @attributes.none? { |field, _| PLAIN.include?(field) }
-				@log = JobLog.for(@job_log) if @bare
-				@shapes = {}
+				@logs = false
 			end
 
 			# A copy for another slot.
@@ -41,12 +32,12 @@ module Gokiq
 
 				@recorder = Recorder.new
 				@retrier = @retrier.into(@recorder)
-				@job_logger = (config[:job_logger] || ::Sidekiq::JobLogger).new(config) unless @stock_logger
+				@job_logger = (config[:job_logger] || ::Sidekiq::JobLogger).new(config) if config[:job_logger]
 			end
 
 			# @returns [Boolean] Whether jobs need no job logger now.
 			def lean?
-				@possible && !@job_log.info?
+				@layers.fresh.possible && !@job_log.info?
 			end
 
 			# @parameter name [String] Of a class.
@@ -54,9 +45,16 @@ module Gokiq
 			# @returns [Shape | Nil] How to run a plain job of it, of which only the arguments are parsed; nil where somebody asks
 			#   for more of the payload, or a line of the job logger cannot be written here.
 			def shape(name, workload)
-				return if !@bare || (!@log && @job_log.info?)
+				layers = @layers.fresh
+				return if !layers.bare || ((@logs = @job_log.info?) && !layers.log&.for?(@job_log))
+				return (layers.shapes[name] ||= make_shape(name, nil, workload, layers)) || nil if layers.reloads
 
-				(@shapes[name] ||= make_shape(name, workload)) || nil
+				job_class = Object.const_get(name)
+				shape = layers.shapes[name]
+				shape&.job_class.equal?(job_class) ? shape : make_shape(name, job_class, workload, layers)
+			rescue StandardError, ScriptError
+				# The class cannot be found or loaded: the job is to fail by the rules.
+				nil
 			end
 
 			# @returns [Boolean] Whether a job asks for nothing that is left out here.
@@ -74,22 +72,18 @@ module Gokiq
 			def run_plain(job, shape, arguments, task, stopping)
 				@done = stopping
 				jid = job.jid
-				Thread.current[:sidekiq_context] = @jid_first ? {jid: jid, class: job.name} : {class: job.name, jid: jid}
-				logs = @log && @job_log.info?
-				log_start(job) if logs
+				Thread.current[:sidekiq_context] = Layers::JID_FIRST ? {jid: jid, class: job.name} : {class: job.name, jid: jid}
+				log = shape.log if @logs
+				log&.start(job.slot.tid, log_context(job))
 
 				if (job_class = shape.job_class)
-					work_plain(job, job_class, jid, arguments, task)
-					shape.tally.done(job.started, job.finish)
+					work_plain(job, job_class, shape, arguments, task)
 				else
-					@reloader.call do
-						work_plain(job, Object.const_get(job.name), jid, arguments, task)
-						shape.tally.done(job.started, job.finish)
-					end
+					@reloader.call { work_plain(job, Object.const_get(job.name), shape, arguments, task) }
 					job.finish
 				end
 
-				log_done(job) if logs
+				log_done(job, log) if log
 				true
 			rescue Exception => error
 				conclude(error, job)
@@ -103,7 +97,7 @@ module Gokiq
 				@done = stopping
 				job_hash = job.parsed
 				Thread.current[:sidekiq_context] = context(job_hash)
-				@stock_reloader ? work(job, job_hash, task) : @reloader.call { work(job, job_hash, task) }
+				@layers.reloads ? @reloader.call { work(job, job_hash, task) } : work(job, job_hash, task)
 				true
 			rescue Exception => error
 				conclude(error, job)
@@ -114,21 +108,14 @@ module Gokiq
 
 			private
 
-			# False where there is none.
-			def make_shape(name, workload)
-				!workload.threaded_class?(name) && Shape.new(@stock_reloader ? Object.const_get(name) : nil, @meter[name])
-			rescue StandardError, ScriptError
-				# The class cannot be found or loaded: the job is to fail by the rules.
-				nil
+			# Nil where threads run them.
+			def make_shape(name, job_class, workload, layers)
+				layers.shapes[name] = (Shape.new(job_class, layers.meter[name], layers.server_middleware, layers.log) unless workload.threaded_class?(name, job_class))
 			end
 
-			def log_start(job)
-				@log.start(job.slot.tid, log_context(job))
-			end
-
-			def log_done(job)
+			def log_done(job, log)
 				context = ::Sidekiq::Context.current
-				return @log.done(job.slot.tid, log_context(job), job.finished - job.started) if untouched?(context, job)
+				return log.done(job.slot.tid, log_context(job), job.finished - job.started) if untouched?(context, job)
 
 				context[:elapsed] = ((job.finished - job.started) / 1e6).round(3)
 				@job_log.info { "done" }
@@ -140,49 +127,53 @@ module Gokiq
 			end
 
 			def log_context(job)
-				@jid_first ? "jid=#{job.jid} class=#{job.name}" : "class=#{job.name} jid=#{job.jid}"
+				Layers::JID_FIRST ? "jid=#{job.jid} class=#{job.name}" : "class=#{job.name} jid=#{job.jid}"
 			end
 
 			def context(job_hash)
 				jid = job_hash["jid"]
 				name = job_hash["wrapped"] || job_hash["class"]
-				context = @jid_first ? {jid: jid, class: name} : {class: name, jid: jid}
-				@attributes.each { |field, key| context[key] = job_hash[field] if job_hash.key?(field) }
+				context = Layers::JID_FIRST ? {jid: jid, class: name} : {class: name, jid: jid}
+				@layers.attributes.each { |field, key| context[key] = job_hash[field] if job_hash.key?(field) }
 				context
 			end
 
-			def work_plain(job, job_class, jid, arguments, task)
+			def work_plain(job, job_class, shape, arguments, task)
 				instance = job_class.new
-				instance.jid = jid
+				instance.jid = job.jid
 				instance._context = self
 
 				begin
 					instance.perform(*arguments)
 					await_children if task.children
 				rescue Exception => error
-					fail_inside(job, instance, error)
+					fail_inside(job, instance, error, shape.chain)
 				end
+
+				shape.tally.done(job.started, job.finish)
 			end
 
 			def work(job, job_hash, task)
 				instance = Object.const_get(job_hash["class"]).new
 				instance.jid = job_hash["jid"]
 				instance._context = self
-				return work_in_chain(job, job_hash, instance) unless @meter
+				# Both as they are now: they may be others when the job has waited.
+				chain = @layers.server_middleware
+				return work_in_chain(job, job_hash, instance, chain) unless (meter = @layers.meter)
 
 				begin
 					instance.perform(*job_hash["args"])
 					await_children if task.children
 				rescue Exception => error
-					fail_inside(job, instance, error)
+					fail_inside(job, instance, error, chain)
 				end
 
-				@meter[job_hash["wrapped"] || job_hash["class"]].done(job.started, job.finish)
+				meter[job_hash["wrapped"] || job_hash["class"]].done(job.started, job.finish)
 			end
 
 			# The application's own middleware sees each job.
-			def work_in_chain(job, job_hash, instance)
-				@server_middleware.invoke(instance, job_hash, job.route.queue) { execute_job(instance, job_hash["args"]) }
+			def work_in_chain(job, job_hash, instance, chain)
+				chain.invoke(instance, job_hash, job.route.queue) { execute_job(instance, job_hash["args"]) }
 			rescue Exception => error
 				@retrier.local(instance, job.payload, job.route.queue) { raise error }
 			else
@@ -190,10 +181,10 @@ module Gokiq
 			end
 
 			# What Sidekiq does between the job and its reloader.
-			def fail_inside(job, instance, error)
+			def fail_inside(job, instance, error, chain)
 				@retrier.local(instance, job.payload, job.route.queue) do
 					settle_children(error)
-					@server_middleware.failed(error, instance, parsed(job), job.route.queue, job.started)
+					chain.failed(error, instance, parsed(job), job.route.queue, job.started)
 				end
 			end
 

@@ -74,9 +74,7 @@ module Gokiq
 			end
 
 			def self.stock?(tracker)
-				tracker.instance_of?(::Sidekiq::Metrics::ExecutionTracker) &&
-					%i[track flush track_time reset].all? { |name| Stock.own?(tracker.class, name, "metrics/tracking.rb") } &&
-					Stock.own?(HISTOGRAM, :record_time, "metrics/shared.rb") &&
+				tracker.instance_of?(::Sidekiq::Metrics::ExecutionTracker) && Stock.plain?(tracker) && Stock.intact?(:metrics) &&
 					%i[@jobs @totals @grams @lock].all? { |name| tracker.instance_variable_defined?(name) } &&
 					HISTOGRAM.new("").buckets.first.instance_variable_get(:@value) == 0
 			end

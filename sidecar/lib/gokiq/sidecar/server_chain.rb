@@ -23,10 +23,8 @@ module Gokiq
 
 			# @returns [Boolean] Whether the chain is Sidekiq's own and nobody has changed its parts.
 			def self.stock?(chain)
-				chain.instance_of?(::Sidekiq::Middleware::Chain) &&
-					chain.map(&:klass) == STOCK &&
-					Stock.own?(STOCK[0], :call, "metrics/tracking.rb") &&
-					Stock.own?(STOCK[1], :call, "job/interrupt_handler.rb")
+				chain.instance_of?(::Sidekiq::Middleware::Chain) && Stock.plain?(chain) && Stock.intact?(:chain) &&
+					chain.map(&:klass) == STOCK && chain.all? { |entry| entry.instance_of?(::Sidekiq::Middleware::Entry) && Stock.plain?(entry) }
 			end
 			private_class_method :stock?
 

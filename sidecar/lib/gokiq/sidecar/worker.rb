@@ -12,6 +12,7 @@ require_relative "lifecycle"
 require_relative "promoter"
 require_relative "session"
 require_relative "state"
+require_relative "stock"
 require_relative "watchdog"
 require_relative "work_state"
 require_relative "workload"
@@ -93,6 +94,7 @@ module Gokiq
 				::Sidekiq::CLI.instance.launcher = Launcher.new(@state, @application.orchestrator)
 				lead if @application.events == :one || Addons.any?
 				start_up { @lifecycle.startup }
+				Stock.stir
 				@task = Async(annotation: "gokiq worker") { work }
 				self
 			end
@@ -106,6 +108,7 @@ module Gokiq
 
 			# The orchestrator's heartbeat has reached Redis. Handlers may wait for it, frames must not wait for them.
 			def beat
+				Stock.stir
 				return if @left || @beat&.alive?
 
 				@beat = Async(transient: true, annotation: "gokiq beat") { @lifecycle.beat }

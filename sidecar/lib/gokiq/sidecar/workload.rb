@@ -186,8 +186,11 @@ module Gokiq
 			end
 
 			# @parameter name [String] Of a class.
+			# @parameter job_class [Class | Nil] The class itself, where it may have been replaced since it was asked for.
 			# @returns [Boolean] Whether its jobs run in threads by their options.
-			def threaded_class?(name)
+			def threaded_class?(name, job_class = nil)
+				return declare(name) if job_class
+
 				declared = @declared[name]
 				declared.nil? ? declare(name) : declared
 			end

@@ -97,6 +97,64 @@ class PlainTest < Minitest::Test
 		end
 	end
 
+	# By hand, or by Zeitwerk outside of Rails.
+	def test_class_that_is_replaced_between_two_jobs
+		seen = []
+		define = ->(number, **options) { Class.new { include Sidekiq::Job; sidekiq_options(**options); define_method(:perform) { |*| seen << [number, Fiber.current.blocking?] } } }
+		replace = ->(job_class) { self.class.send(:remove_const, :Replaced) if self.class.const_defined?(:Replaced); self.class.const_set(:Replaced, job_class) }
+		job = ->(number) { numbered(plain_job(Peer.payload("PlainTest::Replaced")), number) }
+
+		replace.(define.(1))
+		work(job.(1)) do |workload|
+			[define.(2), define.(3, "gokiq_lane" => "thread")].each_with_index do |job_class, index|
+				sleep(0.001) until workload.size.zero?
+				replace.(job_class)
+				workload.take(job.(index + 2))
+			end
+		end
+
+		assert_equal [[1, false], [2, false], [3, true]], seen
+	end
+
+	def test_class_that_is_removed_fails_by_the_rules
+		self.class.const_set(:Removed, Class.new { include Sidekiq::Job; def perform(*) = nil })
+		results = work(plain_job(Peer.payload("PlainTest::Removed"))) do |workload|
+			sleep(0.001) until workload.size.zero?
+			self.class.send(:remove_const, :Removed)
+			workload.take(second(plain_job(Peer.payload("PlainTest::Removed"))))
+		end
+
+		assert_equal [[:ok, ""], [:retry, "NameError"]], results.map { |result| [result.status, result.error_class] }
+	end
+
+	def test_middleware_that_is_added_or_exchanged_between_two_jobs
+		seen = []
+		late = Class.new { define_method(:call) { |_, job, _, &block| (seen << job["jid"]) && block.call } }
+		changes = [
+			->(chain) { chain.add(late) }, ->(chain) { chain.remove(late) }, ->(chain) { chain.remove(Sidekiq::Job::InterruptHandler) && chain.add(late) },
+		]
+		work(plain_job(Peer.payload("InlineJobs::Plain", jid: "j1"))) do |workload|
+			changes.each_with_index do |change, index|
+				sleep(0.001) until workload.size.zero?
+				# Sidekiq 7 gives each capsule a chain of its own.
+				(Sidekiq::VERSION >= "8" ? @config : @config.default_capsule).server_middleware(&change)
+				workload.take(numbered(plain_job(Peer.payload("InlineJobs::Plain", jid: "j#{index + 2}")), index + 2))
+			end
+		end
+
+		assert_equal %w[j2 j4], seen
+	end
+
+	def test_formatter_that_is_exchanged_between_two_jobs
+		work(plain_job(Peer.payload("InlineJobs::Plain"))) do |workload|
+			sleep(0.001) until workload.size.zero?
+			@config.logger.formatter = Sidekiq::Logger::Formatters::WithoutTimestamp.new
+			workload.take(second(plain_job(Peer.payload("InlineJobs::Plain"))))
+		end
+
+		assert_equal [true, true, false, false], @log.string.lines.map { |line| line.match?(/\d{4}-\d\d-\d\dT/) }
+	end
+
 	def test_class_whose_file_waits_while_others_run
 		with_autoload("sleep(0.01)\nclass NAME\n\tinclude Sidekiq::Job\n\tdef perform(*)\n\tend\nend") do |name|
 			results = work(plain_job(Peer.payload(name)), second(plain_job(Peer.payload("InlineJobs::Plain"))))
