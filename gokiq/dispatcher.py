@@ -206,7 +206,7 @@ class Dispatcher:
 
     def park(self, job: Job) -> None:
         """A held job will not run soon: its slot is free for others meanwhile."""
-        self._valve.release(self._capsule_of[job.route], 1)
+        self._free(job.route, 1)
         self._turns.changed(job.route, -1)
         self._wake.set()
 
@@ -540,13 +540,12 @@ class Dispatcher:
 
     def _release(self, settlement: Settlement, ended: dict[int, int], taken: Taken) -> None:
         for route, count in ended.items():
-            self._valve.release(self._capsule_of[route], count)
+            self._free(route, count)
             self.settled_by_route[route] += count
         if self._is_guarded:
             settled = settlement.numbers() - taken.unwritten
             self.gate.settled(settled)
             self._turns.settled(settled)
-        self._released.set()
         if taken.unwritten:
             for route, outcome in settlement.special:
                 if outcome.number in taken.unwritten:
@@ -692,8 +691,12 @@ class Dispatcher:
 
     def _forget_settled(self, held: Set[int]) -> None:
         for route, count in self._pending.keep(held).items():
-            self._valve.release(self._capsule_of[route], count)
+            self._free(route, count)
             self._turns.changed(route, -count)
+
+    def _free(self, route: int, slots: int) -> None:
+        self._valve.release(self._capsule_of[route], slots)
+        self._released.set()
 
     def _take(self, route: int, slots: int) -> None:
         self._valve.take(self._capsule_of[route], slots)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from gokiq.core import MAX_BODY_BYTES, REFUSED, SHUTDOWN, Job
@@ -38,6 +39,8 @@ class Fleet:
         self.on_solo: Callable[[list[Job]], None] = lambda ended: None
         self.on_room: Callable[[], None] = lambda: None
         self.on_gone: Callable[[int], None] = lambda pid: None
+        #: Whether the worker with this pid does nothing now.
+        self.stands_still: Callable[[int], bool] = lambda pid: False
         self.is_closing = False
         #: Workers that died.
         self.crashes = 0
@@ -128,13 +131,26 @@ class Fleet:
         return bool(ready)
 
     async def client_push(self, members: list[bytes]) -> list[Push]:
-        """Ask the least busy worker what the app's own client makes of due members. Raises
-        ExecutorUnavailable when there is none, or it dies meanwhile.
+        """Ask the least busy worker what the app's own client makes of due members; another one
+        when it stands still. Raises ExecutorUnavailable when there is none, or it dies meanwhile.
         """
-        ready = [worker for worker in self.dock.workers if worker.state is State.READY]
-        if not ready:
-            raise ExecutorUnavailable("no worker is ready")
-        return await min(ready, key=lambda worker: len(worker.open)).promote(members)
+        while True:
+            able = [
+                worker
+                for worker in self.dock.workers
+                if worker.state is State.READY and not worker.is_overdue
+            ]
+            if not able:
+                raise ExecutorUnavailable("no worker is ready, or those that are do not answer")
+            asked = min(able, key=lambda w: (self.stands_still(w.pid), len(w.open)))
+            try:
+                return await asked.promote(members, partial(self.stands_still, asked.pid))
+            except TimeoutError:
+                log.warning(
+                    "Worker %d does not answer about %d due jobs: asking another one",
+                    asked.pid,
+                    len(members),
+                )
 
     def process_ended(self, pid: int) -> bool:
         """The root says that a worker's process is gone; returns whether it is connected."""

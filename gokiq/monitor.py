@@ -22,6 +22,8 @@ _MAX_DATAGRAM_BYTES = 8192
 _PATH_BYTES = 90
 #: What a datagram that is none of ours may lead to.
 _UNREADABLE = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
+#: A worker whose last beat, two a second, is older than this stands still, seconds.
+_SILENT_S = 3.0
 #: Endings and failures that nobody has asked about are kept up to this many.
 _MOST_UNASKED = 100
 
@@ -89,6 +91,15 @@ class Monitor:
     def forget(self, pid: int) -> None:
         """A worker is gone."""
         self.vitals.pop(pid, None)
+
+    def stands_still(self, pid: int) -> bool:
+        """Whether a worker's reactor does not turn, or its whole process stands. False of one that
+        has never beaten.
+        """
+        vitals = self.vitals.get(pid)
+        if vitals is None:
+            return False
+        return bool(vitals.stalled) or time.monotonic() - vitals.at > _SILENT_S
 
     async def ending(self, pid: int, timeout_s: float) -> tuple[int | None, int | None]:
         """(signal, exit status) with which a worker's process ended, as the root has seen it; two

@@ -70,6 +70,7 @@ class Runner:
         self._monitor = Monitor(str(self._directory / "monitor.sock"))
         self._fleet = Fleet(config.sidecar or socket_path(self._directory))
         self._fleet.on_gone = self._monitor.forget
+        self._fleet.stands_still = self._monitor.stands_still
         self._monitor.on_stall = Stalls(self._fleet).seen
         self._monitor.on_exit = self._fleet.process_ended
         self._roots = Roots(
@@ -401,8 +402,7 @@ class Runner:
         if not await within(dispatcher.settled(), deadline):
             if stuck := len(dispatcher.running()):
                 log.warning("%d jobs did not stop in time and go back to their queues", stuck)
-            self._fleet.close()
-            await asyncio.sleep(0)  # the closed connections hand over their orphans
+            self._fleet.close()  # what is still out comes back once the connections have ended
             if not await within(dispatcher.settled(), time.monotonic() + FAREWELL_S):
                 log.error(
                     "Redis did not take %d jobs back; a peer or the next start adopts them",

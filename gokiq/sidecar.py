@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any, Protocol
@@ -40,6 +40,12 @@ _READ_BYTES = 262_144
 _UNREAD_BYTES = 4_194_304
 #: Time that a peer has to read why it is refused, seconds.
 _REFUSAL_S = 1.0
+#: Time that a worker has to close its end after we have closed ours, seconds.
+PARTING_S = 0.25
+#: Longest wait for an answer about due members, seconds: shorter than they are hidden from others.
+PROMOTE_S = 50.0
+#: We look so often whether the worker that is asked stands still, seconds.
+_LOOK_S = 0.5
 
 
 DIED = "the worker died"
@@ -132,7 +138,10 @@ class WorkerLink(asyncio.Protocol):
         self.finished = 0
         self._promotions: dict[int, tuple[int, asyncio.Future[list[Push]]]] = {}
         self._promotion_count = 0
+        #: Questions about due members on which we have given up, and no answer has come.
+        self._overdue: set[int] = set()
         self._is_full = False
+        self._is_parting = False
 
     @property
     def room(self) -> int:
@@ -191,25 +200,50 @@ class WorkerLink(asyncio.Protocol):
         if self.is_live:
             self._write(core.encode_frame(core.BEAT))
 
-    async def promote(self, members: Sequence[bytes]) -> list[Push]:
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it still owes an answer that nobody waits for any more."""
+        return bool(self._overdue)
+
+    async def promote(
+        self, members: Sequence[bytes], stands_still: Callable[[], bool] = lambda: False
+    ) -> list[Push]:
         """What the app's own client makes of due members, in their order. Raises
-        ExecutorUnavailable when the worker is gone before it has answered.
+        ExecutorUnavailable when the worker is gone before it has answered; TimeoutError when it
+        stands still, or takes too long.
         """
         self._promotion_count += 1
         token = self._promotion_count & 0xFFFFFFFF
         answer: asyncio.Future[list[Push]] = asyncio.get_running_loop().create_future()
         self._promotions[token] = (len(members), answer)
+        until = time.monotonic() + PROMOTE_S
         self._write(core.encode_frame(core.PROMOTE, encode_promote(token, members)))
         try:
-            return await answer
+            while not answer.done():
+                await asyncio.wait([answer], timeout=_LOOK_S)
+                if not answer.done() and (stands_still() or time.monotonic() >= until):
+                    self._overdue.add(token)
+                    raise TimeoutError
+            return answer.result()
         finally:
             self._promotions.pop(token, None)
 
     def close(self, reason: str = "") -> None:
-        """Close at once; jobs still open are handed to the listener as orphans."""
+        """Send nothing more, read what the worker has sent and what it still sends before it closes
+        its end; then jobs that are still open are handed to the listener as orphans.
+        """
+        if self._is_parting:
+            return
         self._reason = reason
-        if self._transport is not None:
-            self._transport.abort()
+        if self._transport is None:
+            return
+        if not self.is_live:
+            self._transport.abort()  # no worker has picked it up, or it is a stranger's
+            return
+        self._is_parting = True
+        self.state = State.DRAINING
+        self._transport.write_eof()
+        asyncio.get_running_loop().call_later(PARTING_S, self._transport.abort)
 
     def process_ended(self) -> None:
         """Its process is gone, even if a child of it still has the connection open."""
@@ -252,7 +286,7 @@ class WorkerLink(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Hand over what was out."""
-        if exc is not None and self._reason == DIED:
+        if self._is_parting or (exc is not None and self._reason == DIED):
             self._read_rest()
         left_cleanly = self._reason == "" and not self.open
         if self._reader.buffered and self._reason == DIED:
@@ -265,13 +299,11 @@ class WorkerLink(asyncio.Protocol):
         self._listener.lost(self, orphans, "" if left_cleanly else self._reason)
 
     def _read_rest(self) -> None:
-        """What a worker sent before it ended, when a write that failed has ended the transport
-        first.
-        """
+        """What a worker sent before the transport ended, by our will or by a write that failed."""
         assert self._transport is not None
-        socket_ = self._transport.get_extra_info("socket")
+        reason, socket_ = self._reason, self._transport.get_extra_info("socket")
         with contextlib.suppress(OSError):
-            while self._reason == DIED and (data := os.read(socket_.fileno(), _READ_BYTES)):
+            while self._reason == reason and (data := os.read(socket_.fileno(), _READ_BYTES)):
                 self.data_received(data)
 
     def _handle(self, kind: int, body: bytes) -> None:
@@ -319,6 +351,7 @@ class WorkerLink(asyncio.Protocol):
 
     def _promoted(self, body: bytes) -> None:
         token, pushes = decode_promoted(body)
+        self._overdue.discard(token)
         count, answer = self._promotions.get(token, (0, None))
         if answer is None or answer.done():
             return  # whoever asked has been cancelled
@@ -338,8 +371,9 @@ class WorkerLink(asyncio.Protocol):
             asyncio.get_running_loop().call_later(_REFUSAL_S, self._transport.abort)
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None and self.state is not State.CLOSED:
-            self._transport.write(data)
+        if self._transport is None or self._is_parting or self.state is State.CLOSED:
+            return
+        self._transport.write(data)
 
 
 def _exactly(layout: struct.Struct, body: bytes, name: str) -> int:

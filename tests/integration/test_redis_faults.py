@@ -355,9 +355,11 @@ def test_the_reply_of_a_settlement_is_lost(play: Play) -> None:
         lost = stage.proxy.lost
         stage.dispatcher.quiet()
         stage.proxy.lose_reply(b"EVALSHA")
+        settled = asyncio.create_task(stage.dispatcher.settled())
         stage.end_all()
         await stage.until(lambda: stage.proxy.lost > lost)
         await stage.until(lambda: stage.dispatcher.in_flight == 0)
+        await asyncio.wait_for(settled, LIMIT_S)  # a stop waits no longer than it must
         stage.dispatcher._is_quiet = False
         stage.dispatcher.poke()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
@@ -11,11 +12,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from devtools.null_sidecar import hello
 from gokiq import core
 from gokiq.core import Job, Outcome
+from gokiq.errors import ExecutorUnavailable
 from gokiq.fleet import Fleet
-from gokiq.sidecar import Kind, Role
+from gokiq.promotion import Fate, Push, encode_promoted
+from gokiq.sidecar import PARTING_S, Kind, Role
 
 LIMIT_S = 20.0
 
@@ -23,8 +28,9 @@ LIMIT_S = 20.0
 class Stage:
     """A fleet with one greeted worker, whose end of the connection is a plain socket here."""
 
-    def __init__(self, fleet: Fleet, worker: socket.socket) -> None:
+    def __init__(self, fleet: Fleet, worker: socket.socket, listener: socket.socket) -> None:
         self.fleet = fleet
+        self._listener = listener
         self.worker = worker
         self.ended: list[int] = []
         self.orphans: list[int] = []
@@ -39,6 +45,14 @@ class Stage:
         async with asyncio.timeout(LIMIT_S):
             while not condition():
                 await asyncio.sleep(0.005)
+
+    async def another(self, **about: Any) -> socket.socket:
+        """One worker more."""
+        worker, _ = await asyncio.to_thread(self._listener.accept)
+        greet(worker, **about)
+        count = self.fleet.ready_count + 1
+        await self.until(lambda: self.fleet.ready_count == count)
+        return worker
 
     def results(self, *outcomes: Outcome) -> None:
         self.worker.sendall(core.encode_frame(core.RESULTS, core.encode_results(outcomes)))
@@ -56,10 +70,8 @@ async def stage(path: Path, **greeting: Any) -> AsyncIterator[Stage]:
     running = asyncio.create_task(fleet.run())
     worker, _ = await asyncio.to_thread(listener.accept)
     try:
-        about = hello(redis=Path("/none")) | greeting
-        worker.sendall(core.encode_frame(core.HELLO, json.dumps(about).encode()))
-        worker.sendall(core.encode_frame(core.READY, struct.pack(">I", 10)))
-        ready = Stage(fleet, worker)
+        greet(worker, **greeting)
+        ready = Stage(fleet, worker, listener)
         await ready.until(lambda: fleet.ready_count == 1)
         yield ready
     finally:
@@ -68,6 +80,12 @@ async def stage(path: Path, **greeting: Any) -> AsyncIterator[Stage]:
         listener.close()
         worker.close()
         await asyncio.sleep(0)
+
+
+def greet(worker: socket.socket, **about: Any) -> None:
+    greeting = json.dumps(hello(redis=Path("/none")) | about).encode()
+    worker.sendall(core.encode_frame(core.HELLO, greeting))
+    worker.sendall(core.encode_frame(core.READY, struct.pack(">I", 10)))
 
 
 def jobs(*numbers: int) -> list[Job]:
@@ -185,5 +203,102 @@ def test_a_worker_whose_process_is_gone_is_lost_though_a_child_has_the_connectio
 
             await at.until(lambda: not at.fleet.workers)
             assert (at.ended, at.crashed) == ([1], [2])
+
+    asyncio.run(scene())
+
+
+def read(worker: socket.socket) -> list[int]:
+    """Types of the frames that came, as far as they are whole."""
+    worker.settimeout(0.05)
+    data = b""
+    with contextlib.suppress(TimeoutError):
+        while piece := worker.recv(1 << 16):
+            data += piece
+    kinds = []
+    while len(data) >= 8:
+        size, kind = struct.unpack_from(">IB", data)
+        kinds.append(kind)
+        data = data[8 + size :]
+    return kinds
+
+
+def test_outcomes_that_are_under_way_count_when_we_close(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with stage(tmp_path / "s.sock") as at:
+            assert at.fleet.assign(jobs(1, 2, 3)) == []
+            at.results(Outcome(1, core.OK, 1))
+            at.fleet.close()
+            assert at.fleet.room == 0
+            assert read(at.worker)[-1] == core.BATCH  # and then the end
+            at.results(Outcome(2, core.OK, 1))
+            at.worker.close()
+            await at.until(lambda: not at.fleet.workers)
+            assert (at.ended, at.orphans) == ([1, 2], [3])
+
+    asyncio.run(scene())
+
+
+def test_one_that_does_not_close_its_end_keeps_us_only_for_a_moment(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with stage(tmp_path / "s.sock") as at:
+            # It reads nothing either, so that we cannot even say that we close.
+            assert at.fleet.assign([Job(1, 0, b"x" * 8_000_000, 0.0), *jobs(2)]) == []
+            at.fleet.close()
+            at.fleet.close()
+            at.results(Outcome(2, core.OK, 1))
+            async with asyncio.timeout(4 * PARTING_S):
+                await at.fleet.emptied()
+            assert (at.ended, at.orphans) == ([2], [1])
+
+    asyncio.run(scene())
+
+
+def test_due_jobs_are_judged_by_another_worker_when_one_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gokiq.sidecar._LOOK_S", 0.01)
+
+    async def scene() -> None:
+        async with stage(tmp_path / "s.sock", pid=11) as at:
+            still = set()
+            at.fleet.stands_still = lambda pid: pid in still
+            asking = asyncio.create_task(at.fleet.client_push([b"one"]))
+            await asyncio.sleep(0)
+            assert core.PROMOTE in await asyncio.to_thread(read, at.worker)
+            other = await at.another(pid=12)
+            still.add(11)
+            assert core.PROMOTE in await asyncio.to_thread(read, other)
+            pushes = encode_promoted(1, [Push(Fate.ENQUEUE, "q", payload=b"{}")])
+            other.sendall(core.encode_frame(core.PROMOTED, pushes))
+            assert [push.queue for push in await asking] == ["q"]
+
+            # Nobody is asked who still owes an answer.
+            other.close()
+            await at.until(lambda: len(at.fleet.workers) == 1)
+            with pytest.raises(ExecutorUnavailable):
+                await at.fleet.client_push([b"two"])
+            assert core.PROMOTE not in await asyncio.to_thread(read, at.worker)
+
+            # It goes on: it is asked again.
+            still.clear()
+            at.worker.sendall(core.encode_frame(core.PROMOTED, pushes))
+            await at.until(lambda: not at.fleet.workers[0].is_overdue)
+            asking = asyncio.create_task(at.fleet.client_push([b"two"]))
+            assert core.PROMOTE in await asyncio.to_thread(read, at.worker)
+            asking.cancel()
+
+    asyncio.run(scene())
+
+
+def test_a_worker_that_answers_nothing_about_due_jobs_is_given_up_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gokiq.sidecar._LOOK_S", 0.01)
+    monkeypatch.setattr("gokiq.sidecar.PROMOTE_S", 0.1)
+
+    async def scene() -> None:
+        async with stage(tmp_path / "s.sock") as at, asyncio.timeout(LIMIT_S):
+            with pytest.raises(ExecutorUnavailable):
+                await at.fleet.client_push([b"one"])
 
     asyncio.run(scene())
