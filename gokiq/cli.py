@@ -193,6 +193,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         log.configure(level=config.log_level or "info")
         run(config)
     except GokiqError as error:
+        log.flush()  # what led to it comes first
         fail(str(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -4,13 +4,16 @@ the app's Sidekiq, so that its parsers go on working.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import os
 import sys
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, TextIO
+
+from gokiq.spool import Spool
 
 try:
     import picologging as logging
@@ -77,13 +80,52 @@ class SidekiqFormatter(logging.Formatter):  # type: ignore[misc,unused-ignore]
         return f"\x1b[1;{_COLOURS[level]}m{level:<5}\x1b[0m"
 
 
-class _Handler(logging.StreamHandler):  # type: ignore[misc,type-arg,unused-ignore]
-    """A log that cannot be written (disk full, reader gone) is no reason to stop working."""
+class _Handler(logging.Handler):  # type: ignore[misc,unused-ignore]
+    """Hands lines to the spool of stdout."""
+
+    def __init__(self, formatter: SidekiqFormatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self._form = formatter
+        self._spool = _spool_of(self._note)
 
     def emit(self, record: Any) -> None:
         """Write one record, or lose it."""
-        with contextlib.suppress(OSError, ValueError):
-            super().emit(record)
+        if self._spool is not None:
+            self._spool.put(_line(self._form.format(record)))
+
+    def _note(self, dropped: int) -> bytes:
+        text = "%d lines were dropped here: nobody read our output fast enough"
+        about = {"name": f"{_ROOT}.log", "levelname": "WARNING", "msg": text, "args": (dropped,)}
+        return _line(self._form.format(SimpleNamespace(**about)))
+
+
+#: The spool of a stream, which outlives its handlers so that lines keep their order.
+_spool: tuple[TextIO, Spool] | None = None
+
+
+def _spool_of(note: Callable[[int], bytes]) -> Spool | None:
+    """None when there is no output that could be written to."""
+    global _spool  # noqa: PLW0603 - there is one stdout
+    stream = sys.stdout or sys.stderr
+    if _spool is None or _spool[0] is not stream:
+        try:
+            stream.flush()
+            _spool = (stream, Spool(stream.fileno(), note))
+        except (AttributeError, OSError, ValueError):
+            return None
+    _spool[1].note = note
+    return _spool[1]
+
+
+def _line(text: str) -> bytes:
+    return (text + "\n").encode("utf-8", "backslashreplace")
+
+
+def flush() -> None:
+    """Wait a moment until what was logged is written: before the process becomes another one."""
+    if _spool is not None:
+        _spool[1].flush()
 
 
 def _iso_now() -> str:
@@ -101,8 +143,7 @@ def configure(*, level: str = "info", style: Style | None = None, major: int = 8
     Sidekiq would choose by itself unless given.
     """
     by_itself = Style.WITHOUT_TIMESTAMP if "DYNO" in os.environ else Style.PRETTY
-    handler = _Handler(sys.stdout)
-    handler.setFormatter(SidekiqFormatter(style or by_itself, major=major))
+    handler = _Handler(SidekiqFormatter(style or by_itself, major=major))
     root = logging.getLogger(_ROOT)
     for old in list(root.handlers):
         root.removeHandler(old)

@@ -6,12 +6,15 @@ import contextlib
 import json
 import os
 import re
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from gokiq.log import SidekiqFormatter, Style, configure, get_logger
+from gokiq import log
+from gokiq.log import SidekiqFormatter, Style, configure, flush, get_logger
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 PID = f"pid={os.getpid()}"
@@ -65,6 +68,86 @@ def test_a_log_that_cannot_be_written_stops_nobody(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(sys, "stdout", full)
         configure()
         get_logger("poller").error("lost")
+        flush()
         with contextlib.suppress(OSError):
             full.close()
         get_logger("poller").error("lost, too")
+
+
+def test_lines_keep_their_order_over_a_change_of_style(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "log"
+    with path.open("w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        for at, style in enumerate([Style.PLAIN, Style.JSON] * 50):
+            configure(style=style)
+            get_logger("poller").info("line %d jöb", at)
+        flush()
+
+    assert re.findall(r"line (\d+) jöb", path.read_text()) == [str(at) for at in range(100)]
+
+
+def test_a_reader_that_stops_reading_stops_nobody_and_is_told_what_it_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream, os.fdopen(reading, "rb") as pipe:
+        monkeypatch.setattr(sys, "stdout", stream)
+        configure(style=Style.PLAIN)
+        for at in range(30_000):
+            get_logger("poller").info("line %05d %s", at, "x" * 100)
+        spool = log._spool
+        assert spool is not None
+        spool[1].flush(0.01)
+        assert spool[1].dropped > 10_000
+
+        lines: list[bytes] = []
+        while not lines or b"were dropped" not in lines[-1]:
+            lines.append(pipe.readline())
+        kept = [int(line.split()[-2]) for line in lines[:-1]]
+        assert kept == list(range(len(kept)))
+        match = re.search(rb"WARN .* tid=log: (\d+) lines were dropped", lines[-1])
+        assert match is not None
+        assert len(kept) + int(match[1]) == 30_000
+        get_logger("poller").info("and on")
+        assert b"and on" in pipe.readline()
+
+
+def test_a_reader_that_stops_reading_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    program = """
+import sys
+from gokiq.log import configure, get_logger
+configure()
+for _ in range(5000):
+    get_logger("x").info("y" * 100)
+raise RuntimeError("how it ended")
+"""
+    reading, writing = os.pipe()
+    errors = tmp_path / "errors"
+    try:
+        with errors.open("w") as stderr:
+            subprocess.run(
+                [sys.executable, "-c", program],
+                stdout=writing,
+                stderr=stderr,
+                timeout=30,
+                check=False,
+            )
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert "RuntimeError: how it ended" in errors.read_text()
+
+
+def test_the_last_lines_are_written_before_the_process_ends() -> None:
+    program = """
+from gokiq.log import configure, get_logger
+configure()
+for at in range(500):
+    get_logger("x").info("line %d", at)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+
+    assert len(done.stdout.splitlines()) == 500
+    assert b"line 499" in done.stdout
