@@ -23,6 +23,8 @@ SETTINGS = (
     "weights",
     "reserve",
     "tenants",
+    # Read and checked by the sidecar (thread_variables.rb).
+    "shared_thread_variables",
 )
 #: In place of a number: no limit, whatever others say.
 NONE = "none"

@@ -26,6 +26,8 @@ log = get_logger("supervisor")
 HEALTHY_S = 30.0
 #: Longest pause between two restarts, seconds.
 RESTART_CAP_S = 10.0
+#: Stack of a fiber, bytes: what Ruby gives a thread. Only pages that are touched take memory.
+FIBER_STACK_BYTES = "1048576"
 #: Ruby classes whose log lines say of the workers' ends what we say too, in JSON and at length.
 TOLD_BY_US = (
     "Async::Container::Forked",
@@ -194,6 +196,8 @@ class Supervisor:
             environment["GOKIQ_DRAIN_S"] = str(config.timeout_s)
         if config.slots is not None:
             environment["GOKIQ_SLOTS"] = str(config.slots)
+        for name in ("RUBY_FIBER_VM_STACK_SIZE", "RUBY_FIBER_MACHINE_STACK_SIZE"):
+            environment.setdefault(name, FIBER_STACK_BYTES)
         environment.setdefault("CONSOLE_LEVEL", "debug" if config.verbose else "warn")
         if not config.verbose:
             environment.setdefault("CONSOLE_OFF", ",".join(TOLD_BY_US))

@@ -5,7 +5,7 @@
 readonly SUITE=forky OLD_SUITE=trixie
 readonly RUBY_PACKAGES="ruby ruby-sidekiq ruby-async-service ruby-async-container ca-certificates"
 readonly OPTIONAL_PACKAGES="ruby-rails ruby-sqlite3 ruby-async-http ruby-protocol-rack puma
-  ruby-rackup ruby-minitest"
+  ruby-rackup ruby-minitest ruby-sentry-sidekiq"
 readonly REDIS_PACKAGES="redis-server redis-tools"
 
 # host_mirrors: "RANK URI KEYRING" of each of the host's apt entries that may be Debian's archive,

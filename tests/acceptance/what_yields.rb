@@ -16,6 +16,7 @@ require "openssl"
 require "redis-client"
 require "sqlite3"
 require "timeout"
+require_relative "../../sidecar/lib/gokiq/sidecar/thread_variables"
 
 FOLDER = ARGV.fetch(0)
 LONG_S = 0.25
@@ -143,11 +144,14 @@ class Current < ActiveSupport::CurrentAttributes
   attribute :place
 end
 
+Thread.attr_accessor :place
+
 PLACES = {
   "`Thread.current[:name]`" => [->(value) { Thread.current[:place] = value }, -> { Thread.current[:place] }],
   "`Thread.current.thread_variable_get`" => [
     ->(value) { Thread.current.thread_variable_set(:place, value) }, -> { Thread.current.thread_variable_get(:place) },
   ],
+  "instance variables of a `Thread`, as by `Thread.attr_accessor`" => [->(value) { Thread.current.place = value }, -> { Thread.current.place }],
   "`Fiber[:name]`" => [->(value) { Fiber[:place] = value }, -> { Fiber[:place] }],
   "`Concurrent::ThreadLocalVar`" => (var = Concurrent::ThreadLocalVar.new) && [->(value) { var.value = value }, -> { var.value }],
   "`Concurrent::FiberLocalVar`" => (own = Concurrent::FiberLocalVar.new) && [->(value) { own.value = value }, -> { own.value }],
@@ -156,10 +160,14 @@ PLACES = {
   "`Time.zone`" => [->(value) { Time.zone = ZONES[value] }, -> { ZONES.index(Time.zone.name) }],
 }.freeze
 
+# As the fibers of the lane do.
 Sync do
+  Gokiq::Sidecar::ThreadVariables.install
+
   PLACES.each do |name, (write, read)|
     tasks = Array.new(2) do |index|
       Async do
+        Gokiq::Sidecar::ThreadVariables.own
         write.call(index)
         sleep(0.01)
         read.call == index

@@ -11,6 +11,8 @@ require_relative "errors"
 require_relative "promoter"
 require_relative "redis_address"
 require_relative "settings"
+require_relative "stack"
+require_relative "thread_variables"
 require_relative "unused"
 require_relative "version"
 
@@ -41,6 +43,7 @@ module Gokiq
 				parse
 				@cli.send(:boot_application)
 				values = ConfigValues.new(config).tap(&:check)
+				ThreadVariables.configure(config[:gokiq])
 				@orchestrator = @settings.parent_pid if @settings.parent_pid == Process.ppid
 				config[:identity] = @settings.identity if @settings.identity
 				config.server_middleware
@@ -179,8 +182,12 @@ module Gokiq
 			end
 
 			def advise
-				database = Database.for(@plan.slots) if @plan.lane == :fiber
+				return unless @plan.lane == :fiber
+
+				database = Database.for(@plan.slots)
 				config.logger.warn { "gokiq: #{database.advice}" } if database
+				config.logger.warn { "gokiq: #{Stack.advice}" } if Stack.advice
+				ThreadVariables.accessors.each { |place| config.logger.warn { "gokiq: all jobs of a worker share #{place}; see docs/fibers.md" } }
 			end
 
 			# Connections must not be shared with the workers that are forked next.

@@ -13,6 +13,7 @@ require_relative "promoter"
 require_relative "session"
 require_relative "state"
 require_relative "stock"
+require_relative "thread_variables"
 require_relative "watchdog"
 require_relative "work_state"
 require_relative "workload"
@@ -120,9 +121,12 @@ module Gokiq
 			# @yields {|body| ...} The body of PROMOTED.
 			def promote(token, members)
 				Async(transient: true, annotation: "gokiq promotion") do
+					ThreadVariables.own
 					@promoter ||= Promoter.new(@application.config)
 					pushes = in_lane { members.map { |member| @promoter.call(member) } }
 					yield Body.promoted(token, pushes)
+				ensure
+					ThreadVariables.disown
 				end
 			end
 
