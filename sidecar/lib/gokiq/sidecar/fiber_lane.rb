@@ -10,6 +10,10 @@ require_relative "thread_variables"
 
 module Gokiq
 	module Sidecar
+		# A job, or somebody else, has ended the fiber that it ran in.
+		class FiberKilled < Error
+		end
+
 		# Runs jobs in a pool of fibers of the reactor. Fibers are made when they are needed and kept. A fiber takes job
 		# after job; before each it makes sure that others are on their way, in case this job waits for something. How many:
 		# one while jobs end without a wait, twice as many each time that one is found waiting.
@@ -134,6 +138,7 @@ module Gokiq
 			end
 
 			def take_jobs(slot)
+				job = nil
 				slot.enter
 
 				while true
@@ -155,9 +160,17 @@ module Gokiq
 					@scheduler.transfer
 				end
 			ensure
+				bury(job) if job && !slot.retired? && @workload.out?(job)
 				ThreadVariables.disown
 				@count -= 1
 				wake unless @pending.empty?
+			end
+
+			# Nothing rescues the end of a fiber.
+			def bury(job)
+				error = FiberKilled.new("the job's fiber was ended in the middle of it")
+				counts = Outcome::PROCESSED | Outcome::FAILED
+				@workload.report(job, Outcome.detailed(job.number, Outcome::INTERNAL, counts, 0, 0.0, "", error))
 			end
 
 			# The fiber that asks runs nothing itself.

@@ -45,6 +45,11 @@ module Gokiq
 			# @attribute [Exception | Nil] What it raised.
 			attr :error
 
+			# Let the running job know that it is to stop at its next chance. Sidekiq's `terminate` is for the end of the process.
+			def stop_soon
+				@done = true
+			end
+
 			# Get ready for the next job.
 			# @parameter stopping [Boolean] What `stopping?` is to answer.
 			def reset(stopping)
@@ -179,21 +184,49 @@ module Gokiq
 			rescue ::Sidekiq::Shutdown, JobTimeout
 				each_child(&:stop)
 				raise
+			rescue SystemExit => error
+				pass_on(error)
+				raise
 			ensure
 				await_children
 			end
 
+			# `exit` in another thread than the main one is raised in the main thread, in whatever it runs just then. Where that is
+			# a job, it is not the job's.
+			def pass_on(error)
+				return unless @fiber && error.backtrace && error.backtrace.last != caller(0).last
+
+				# The reactor cuts this job, too.
+				Fiber.scheduler.detonate(error)
+			end
+
+			# Where `Async` makes its own reactor, that one returns when all tasks are done, and stops the transient ones.
 			def await_children
-				each_child { |child| await(child) }
+				return unless @fiber && (task = Async::Task.current).children
+
+				await_below(task)
+
+				each_child do |child|
+					child.stop
+					await(child)
+				end
 			rescue ::Sidekiq::Shutdown, JobTimeout
 				each_child(&:stop)
 				raise
 			end
 
-			def each_child
-				return unless @fiber && (children = Async::Task.current.children)
+			# A task that has ended stays for as long as one that it has started goes on.
+			def await_below(task)
+				task.children&.to_a&.each do |child|
+					next if child.transient?
 
-				children.to_a.each { |child| yield child unless child.transient? }
+					await(child)
+					await_below(child)
+				end
+			end
+
+			def each_child(&block)
+				Async::Task.current.children&.to_a&.each(&block) if @fiber
 			end
 
 			# As outside of a reactor, the error of a task that nobody waited for does not fail the job.

@@ -189,6 +189,7 @@ module Gokiq
 			end
 
 			def settle_children(error)
+				pass_on(error) if SystemExit === error
 				each_child(&:stop) if ::Sidekiq::Shutdown === error || JobTimeout === error
 				await_children
 			end

@@ -86,6 +86,11 @@ module Gokiq
 
 			# Let the running job know that it is to stop at its next chance.
 			def interrupt
+				@processor&.stop_soon
+			end
+
+			# As {interrupt}, because the worker takes no more jobs: Sidekiq tells its processors so, and agents listen.
+			def quiet
 				@processor&.terminate
 			end
 

@@ -196,6 +196,7 @@ module Gokiq
 
 			def work
 				@workload.start
+				Fiber.scheduler.on_failure { |error| collapse(error) }
 				@watchdog.start
 				Async(transient: true, annotation: "gokiq signals") { watch_signals }
 				accept until @state.leaving?
@@ -290,6 +291,23 @@ module Gokiq
 				end
 				# The container ends a process for this without an error, and for `SystemExit` with one.
 				raise Interrupt
+			end
+
+			# Somebody has ended the reactor, and with it the worker. Jobs have been cut. Nothing is said of them, and the connection ends without
+			# a word: should the same job do so again, it runs alone.
+			def collapse(error)
+				status = SystemExit === error ? error.status : 1
+				what = SystemExit === error ? "exit(#{status}) was called in a thread" : "#{error.class}: #{error.message}"
+				@left = true
+				@application.config.logger.error { "gokiq: #{what}, the worker ends" }
+				@watchdog.stop
+				Thread.new do
+					sleep(ENSURE_S)
+					$stdout.flush
+					exit!(status)
+				end
+				# First of all such blocks; the application's run after it.
+				at_exit { exit(status) }
 			end
 
 			def exit_hard

@@ -6,6 +6,7 @@ require "async/condition"
 require_relative "fiber_lane"
 require_relative "frame"
 require_relative "job"
+require_relative "reactor"
 require_relative "thread_lane"
 
 module Gokiq
@@ -47,6 +48,7 @@ module Gokiq
 
 			# Start the lanes in the current task.
 			def start
+				Fiber.scheduler.extend(Reactor).on_end { desert }
 				@lanes.each(&:start)
 			end
 
@@ -116,14 +118,27 @@ module Gokiq
 				end
 			end
 
-			# Ask every running job to stop.
+			# Ask every running job to stop, because there will be no more.
 			def interrupt_all
-				@jobs.each_value { |job| job.slot&.interrupt }
+				@jobs.each_value { |job| job.slot&.quiet }
 			end
 
 			# Raise `Sidekiq::Shutdown` in every running job.
 			def shut_down
 				@jobs.values.each { |job| job.slot&.shut_down(job) }
+			end
+
+			# The reactor ends, whoever has ended it. That is no outcome of any job: each is cut, and nothing is reported, so they go
+			# back as they came.
+			def desert
+				jobs = @jobs.values
+				@jobs.clear
+				jobs.each { |job| job.slot&.shut_down(job) }
+			end
+
+			# @returns [Boolean] Whether a job is out.
+			def out?(job)
+				@jobs.key?(job.number)
 			end
 
 			# Give up on what still runs: it is reported as not finished.
