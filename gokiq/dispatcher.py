@@ -280,7 +280,7 @@ class Dispatcher:
         why = self.gate.why(route, kinds) if self.gate.is_active else ""
         free = self._valve.free(capsule)
         if not why and (free == 0 or self._fleet.room <= len(self._unsent)):
-            return "slots"
+            return "database pool" if free and self._fleet.holds_back else "slots"
         if not why and self._turns.caps(capsule, free).get(route, 1) == 0:
             return "reserve"
         return why

@@ -59,6 +59,11 @@ class Fleet:
         return sum(worker.room for worker in self.dock.workers if not worker.is_solo)
 
     @property
+    def holds_back(self) -> bool:
+        """Whether a worker has slots that it does not fill, for want of database connections."""
+        return any(worker.holds_back for worker in self.dock.workers if not worker.is_solo)
+
+    @property
     def solo(self) -> WorkerLink | None:
         """The worker for suspects, if there is one."""
         return self.with_role(Role.SOLO)

@@ -24,6 +24,8 @@ _PATH_BYTES = 90
 _UNREADABLE = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
 #: A worker whose last beat, two a second, is older than this stands still, seconds.
 _SILENT_S = 3.0
+#: What a beat says of a connection pool.
+_DATABASE = ("size", "used", "waiting")
 #: Endings and failures that nobody has asked about are kept up to this many.
 _MOST_UNASKED = 100
 
@@ -40,6 +42,9 @@ class Vitals:
     deadline: tuple[int, float] | None = None
     #: When this beat came, monotonic seconds.
     at: float = 0.0
+    #: Of the scarcest connection pool that has fewer connections than the worker has slots: its
+    #: `size`, how many are `used`, and how many jobs are `waiting` for one. Empty without one.
+    database: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -165,6 +170,9 @@ class Monitor:
             stalled,
             (int(deadline[0]), float(deadline[1])) if deadline else None,
             time.monotonic(),
+            {key: int((message.get("database") or {}).get(key, 0)) for key in _DATABASE}
+            if message.get("database")
+            else {},
         )
         if stalled:
             self.on_stall(pid, stalled, lag_ms)

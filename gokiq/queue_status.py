@@ -30,7 +30,8 @@ class QueueState:
     @property
     def reason(self) -> str:
         """`why` without what it is of."""
-        return self.why if self.why == "no worker" else self.why.partition(" ")[0]
+        whole = ("no worker", "database pool")
+        return self.why if self.why in whole else self.why.partition(" ")[0]
 
 
 class QueueStatus:

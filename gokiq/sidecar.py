@@ -153,6 +153,12 @@ class WorkerLink(asyncio.Protocol):
         return max(self.credit - len(self.open), 0)
 
     @property
+    def holds_back(self) -> bool:
+        """Whether it takes fewer jobs than it has slots: they would wait for the database."""
+        slots = self.hello.get("slots")
+        return self.state is State.READY and isinstance(slots, int) and self.credit < slots
+
+    @property
     def is_solo(self) -> bool:
         """Whether it is there for suspects alone."""
         return self.role is Role.SOLO

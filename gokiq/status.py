@@ -28,6 +28,13 @@ from gokiq.redis_link import RedisLink
 from gokiq.sidecar import State
 from gokiq.valve import Valve
 
+#: Metrics of a worker's pool of database connections: name, key in its beat, help.
+_OF_DATABASE = (
+    ("gokiq_worker_database_pool_size", "size", "Connections that its scarcest pool may open."),
+    ("gokiq_worker_database_pool_used", "used", "Connections of that pool in use."),
+    ("gokiq_worker_database_pool_waiting", "waiting", "Jobs that wait for one, begun or not."),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Serving:
@@ -173,6 +180,9 @@ class Status:
             "pid",
             {pid: v.lag_ms / 1000 for pid, v in vitals.items()},
         )
+        for name, key, text in _OF_DATABASE:
+            pools = {pid: v.database[key] for pid, v in vitals.items() if v.database}
+            yield labelled("gauge", name, text, "pid", pools)
         yield labelled(
             "gauge",
             "gokiq_worker_jobs_running",

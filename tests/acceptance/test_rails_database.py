@@ -17,6 +17,7 @@ from devtools.redis_jobs import count_claims
 from devtools.redis_server import RedisServer
 from devtools.ruby import ruby_script
 from tests.acceptance.stage import payload
+from tests.acceptance.test_health import Probe
 
 pytestmark = pytest.mark.acceptance
 
@@ -149,7 +150,22 @@ def test_jobs_that_would_wait_for_a_connection_stay_in_redis(
         most_claimed = max(most_claimed, count_claims(yard.client))
         return yard.processed() >= 100
 
-    with yard.gokiq() as server:
+    probe = Probe(f"unix:{tmp_path}/health")
+
+    def is_told() -> bool:
+        """What metrics say of it, once jobs are held back."""
+        if not (tmp_path / "health").exists():
+            return False
+        seen = {name.partition("{pid")[0]: value for name, value in probe.metrics().items()}
+        return (
+            seen.get('gokiq_queue_held{queue="default",reason="database pool"}') == 1
+            and seen.get("gokiq_worker_database_pool_size") == 5
+            and 0 < seen["gokiq_worker_database_pool_used"] <= 5
+            and seen["gokiq_worker_database_pool_waiting"] > 0
+        )
+
+    with yard.gokiq("--health", probe.address) as server:
+        server.wait_until(is_told, timeout_s=60, what="the pool was told as the reason")
         server.wait_until(is_half_done, timeout_s=60, what="half of the jobs had run")
         yard.finish(server)
 

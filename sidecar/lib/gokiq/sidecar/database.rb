@@ -100,6 +100,15 @@ module Gokiq
 				::ActiveRecord::ConnectionAdapters::AbstractAdapter.set_callback(:checkin, :after) { yield if Thread.current == thread }
 			end
 
+			# @parameter held [Integer] Jobs that have not started, for want of a connection.
+			# @returns [Hash] What an operator wants to know of the scarcest pool: `size`, `used`, `waiting`.
+			def figures(held)
+				stat = @stats.call.min_by { |one| left_in(one) }
+				return {size: @size, used: 0, waiting: held} unless stat
+
+				{size: stat[:size], used: stat[:connections] - stat[:idle], waiting: stat[:waiting] + held}
+			end
+
 			private
 
 			# Of the scarcest pool; less than none when fibers wait for one.

@@ -63,6 +63,11 @@ module Gokiq
 				@pending.size + @count - @idle.size
 			end
 
+			# @returns [Integer] Jobs that have not started.
+			def held
+				@pending.size
+			end
+
 			# Take a job.
 			# @parameter job [Job]
 			def push(job)

@@ -33,6 +33,7 @@ module Gokiq
 				@turned_ms = now_ms
 				@beats = 0
 				@rss_kb = 0
+				@database = nil
 			end
 
 			# Start the thread; the current thread is the reactor's.
@@ -61,6 +62,8 @@ module Gokiq
 				while true
 					@turned_ms = now_ms
 					@enforcer.expire if @deadlines.any?
+					# Here, because the thread must not wait for a pool that the reactor has locked.
+					@database = @workload.database_figures
 					sleep(INTERVAL_S / 2)
 				end
 			end
@@ -80,7 +83,7 @@ module Gokiq
 				enforce(lag_ms) if @deadlines.any?
 				@rss_kb = resident_kb if (@beats % MEMORY_EVERY).zero?
 				@beats += 1
-				@monitor.call("beat", busy: @workload.size, lag_ms: lag_ms.round, rss_kb: @rss_kb, stalled: lag_ms > STALL_MS ? stalled : nil, deadline: @deadlines.first)
+				@monitor.call("beat", busy: @workload.size, lag_ms: lag_ms.round, rss_kb: @rss_kb, stalled: lag_ms > STALL_MS ? stalled : nil, deadline: @deadlines.first, database: @database)
 			end
 
 			def enforce(lag_ms)

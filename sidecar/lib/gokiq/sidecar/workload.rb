@@ -66,6 +66,12 @@ module Gokiq
 				@announced = [@database.window + elsewhere, @plan.slots].min
 			end
 
+			# Only to be called in the reactor.
+			# @returns [Hash | Nil] {Database#figures}, where there are fewer connections than slots.
+			def database_figures
+				@database&.figures(@main.held)
+			end
+
 			# Take a job.
 			# @parameter job [Job]
 			# @raises [ProtocolError] If its number is out already.

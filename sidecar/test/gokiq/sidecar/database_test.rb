@@ -18,6 +18,12 @@ class DatabaseTest < Minitest::Test
 		times.times { @database.look(100) }
 	end
 
+	def test_the_figures_of_the_scarcest_pool
+		@stats = [stat(connections: 3, idle: 2), stat(size: 7, connections: 7, idle: 1, waiting: 2)]
+
+		assert_equal({size: 7, used: 6, waiting: 5}, @database.figures(3))
+	end
+
 	def test_pools_that_may_run_out
 		pool = Struct.new(:size)
 		pools = [nil, 5, 10, 200].map { |size| pool.new(size) }
