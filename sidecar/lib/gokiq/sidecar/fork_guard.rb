@@ -12,22 +12,33 @@ module Gokiq
 			module Hook
 				# @returns [Integer] 0 in the child.
 				def _fork
+					ForkGuard.prepare
 					pid = super
 					ForkGuard.leave if pid.zero?
 					pid
 				end
 			end
 
+			# What starts a program: Ruby does not tell of it as of a fork.
+			STARTERS = {
+				Kernel => %i[system spawn exec `], Kernel.singleton_class => %i[system spawn exec `],
+				Process.singleton_class => %i[spawn exec], IO.singleton_class => %i[popen],
+			}.freeze
+
 			# Signals that the worker has handlers for.
 			SIGNALS = %i[INT TERM TSTP TTIN HUP].freeze
 
 			@own = []
+			@before = []
 			@handlers = []
 
 			class << self
 				# From here on this process is a worker.
 				def install
-					Process.singleton_class.prepend(Hook) unless Process.singleton_class.include?(Hook)
+					return if Process.singleton_class.include?(Hook)
+
+					Process.singleton_class.prepend(Hook)
+					STARTERS.each { |owner, names| owner.prepend(preparing(owner, names)) }
 				end
 
 				# Close it in children.
@@ -37,6 +48,16 @@ module Gokiq
 					@own.reject!(&:closed?)
 					@own << io
 					io
+				end
+
+				# Call it before each fork.
+				def before_fork(&block)
+					@before << block
+				end
+
+				# A child is about to be made.
+				def prepare
+					@before.each(&:call)
 				end
 
 				# Call it in children.
@@ -56,6 +77,18 @@ module Gokiq
 				end
 
 				private
+
+				def preparing(owner, names)
+					Module.new do
+						names.each do |name|
+							define_method(name) do |*arguments, **options, &block|
+								ForkGuard.prepare
+								super(*arguments, **options, &block)
+							end
+							private(name) if owner.private_method_defined?(name)
+						end
+					end
+				end
 
 				# It would run the fibers of the other jobs, and read what is the parent's.
 				def leave_reactor

@@ -7,8 +7,10 @@ require_relative "stock"
 module Gokiq
 	module Sidecar
 		# Writes the `start` and `done` lines of plain jobs as Sidekiq's job logger would, many with one write. They come out
-		# before anything else that is logged to the same place, before their fiber waits, and within half a second
-		# where a job computes; so their order and their times are those of single writes.
+		# before anything else that is logged to the same place or written to the process's output, before their fiber waits or
+		# the process starts another one, and within half a second where a job computes; so their order and their times are those
+		# of single writes. What can still tell: a job that opens the file of the log itself, and one that kills its process by a
+		# signal that cannot be caught, before it waits for anything.
 		#
 		# The form of a line is learned from the application's formatter, of which only Sidekiq's own texts are known well enough.
 		class JobLog
@@ -29,6 +31,16 @@ module Gokiq
 				end
 			end
 
+			# The same of a stream that has the log's lines too: what jobs print stands between their lines.
+			module Before
+				%i[write syswrite write_nonblock].each do |name|
+					define_method(name) do |*arguments, **options|
+						JobLog.flush
+						super(*arguments, **options)
+					end
+				end
+			end
+
 			@all = {}.compare_by_identity
 
 			class << self
@@ -37,7 +49,9 @@ module Gokiq
 				def for(logger)
 					return unless stock?(logger)
 
-					log = @all[logger.instance_variable_get(:@logdev)] ||= new(logger)
+					device = logger.instance_variable_get(:@logdev)
+					[$stdout, $stderr, STDOUT, STDERR, device.dev].each { |stream| stream.extend(Before) unless Before === stream }
+					log = @all[device] ||= new(logger)
 					log.tap { log.follow(logger) unless log.for?(logger) }
 				end
 

@@ -323,6 +323,8 @@ module Gokiq
 			def guard_forks
 				ForkGuard.install
 				ForkGuard.own(@listener)
+				# Lines come before what the child writes.
+				ForkGuard.before_fork { JobLog.flush }
 				ForkGuard.on_fork { JobLog.forget }
 			end
 

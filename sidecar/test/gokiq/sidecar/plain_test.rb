@@ -1,9 +1,12 @@
 # frozen_string_literal: true
 
 require "minitest/autorun"
+require "tempfile"
 require "tmpdir"
 require "support/inline"
 require "support/inline_jobs"
+
+require "gokiq/sidecar/fork_guard"
 
 # What an application may do to Sidekiq holds for plain jobs, too.
 class PlainTest < Minitest::Test
@@ -184,6 +187,49 @@ class PlainTest < Minitest::Test
 		end
 	end
 
+	# However it does that.
+	WAYS_TO_WRITE = {
+		"puts" => -> { puts "said" }, "print" => -> { print "said\n" }, "p" => -> { p :said }, "printf" => -> { printf("%s\n", "said") }, "putc" => -> { "said\n".each_char { |char| putc(char) } },
+		"<<" => -> { $stdout << "said\n" }, "write" => -> { $stdout.write("said", "\n") }, "syswrite" => -> { $stdout.syswrite("said\n") },
+		"write_nonblock" => -> { $stdout.write_nonblock("said\n") }, "warn" => -> { warn "said" }, "error" => -> { $stderr.puts "said" },
+		
+	}.freeze
+
+	WAYS_TO_WRITE.each do |name, body|
+		define_method("test_what_a_job_writes_with_#{name}_stands_between_its_lines") { assert_between_lines(&body) }
+	end
+
+	def test_what_a_child_of_a_job_writes_stands_between_its_lines
+		pid = fork do
+			Gokiq::Sidecar::ForkGuard.install
+			Gokiq::Sidecar::ForkGuard.before_fork { Gokiq::Sidecar::JobLog.flush }
+			assert_between_lines { Process.wait(fork { $stdout.syswrite("said\n") && exit!(true) }) }
+			assert_between_lines { system("echo said", out: $stdout) }
+			assert_between_lines { `echo said >> #{$stdout.path}` }
+			# The reactor has no turn before it has written.
+			assert_between_lines { spawn("echo said", out: $stdout).then { |child| nil until Process.wait(child, Process::WNOHANG) } }
+			assert_between_lines { Process.detach(Process.spawn("echo said", out: $stdout)).then { |thread| nil while thread.alive? } }
+			assert_between_lines { IO.popen("echo said") { |io| $stdout.syswrite(io.read) } }
+			exit!(true)
+		rescue Exception => error
+			warn error.message
+			exit!(false)
+		end
+
+		assert_predicate Process.wait2(pid)[1], :success?
+	end
+
+	def test_lines_of_jobs_that_write_nothing_share_a_write
+		writes = 0
+		with_output do |file|
+			file.define_singleton_method(:write) { |*texts| (writes += 1) && super(*texts) }
+			log_to(file)
+			work(*Array.new(100) { |index| numbered(plain_job(Peer.payload("InlineJobs::Plain")), index + 1) }, slots: 1)
+		end
+
+		assert_operator writes, :<, 50
+	end
+
 	def test_lines_that_come_while_a_full_pipe_holds_up_a_write
 		reader, writer = IO.pipe
 		@config.logger = Sidekiq::Logger.new(writer, level: Logger::INFO).tap { |logger| logger.formatter = Sidekiq::Logger::Formatters::Pretty.new }
@@ -201,6 +247,34 @@ class PlainTest < Minitest::Test
 	end
 
 	private
+
+	# Two jobs that do it, one after the other.
+	def assert_between_lines(&body)
+		text = with_output do |file|
+			log_to(file)
+			InlineJobs::Call.body = ->(*) { body.call }
+			work(plain_job(Peer.payload("InlineJobs::Call")), second(plain_job(Peer.payload("InlineJobs::Call"))), slots: 1)
+		end
+
+		assert_equal %w[start said done start said done], text.scan(/start$|said$|done$/), text
+	end
+
+	def log_to(file)
+		@config.logger = Sidekiq::Logger.new(file, level: Logger::INFO).tap { |logger| logger.formatter = Sidekiq::Logger::Formatters::Pretty.new }
+	end
+
+	# @returns [String] What the process has written.
+	def with_output
+		Tempfile.create("output", mode: File::APPEND) do |file|
+			file.sync = true
+			streams = [$stdout, $stderr]
+			$stdout = $stderr = file
+			yield file
+			File.read(file.path)
+		ensure
+			$stdout, $stderr = streams
+		end
+	end
 
 	# Jobs one after the other, the pipe is read only after the second.
 	def work_with_reader(task, reader, text)
