@@ -101,7 +101,8 @@ def parser() -> argparse.ArgumentParser:
     ours.add_argument(
         "--events",
         choices=EVENTS,
-        help="fire startup, quiet, shutdown in every worker (default) or in one of them",
+        help="fire startup, quiet, shutdown in every worker, in one of them, or (auto, default) in "
+        "every one but for schedulers, reapers and ports, which are for one",
     )
     ours.add_argument(
         "--job-timeout",

@@ -21,7 +21,7 @@ from gokiq.regime import check_flags
 DEFAULT_TIMEOUT_S = 25
 LANES = ("auto", "fiber", "thread")
 #: In which workers the app's lifecycle events fire.
-EVENTS = ("every", "one")
+EVENTS = ("auto", "every", "one")
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class Fleet:
         #: Whether the worker with this pid does nothing now.
         self.stands_still: Callable[[int], bool] = lambda pid: False
         self.is_closing = False
+        self._is_quiet = False
         #: Workers that died.
         self.crashes = 0
         #: Set once a worker takes jobs.
@@ -168,6 +169,12 @@ class Fleet:
         """Keep a standby connection to the root whose workers take jobs. Runs until cancelled."""
         await self.dock.run()
 
+    def quiet(self) -> None:
+        """Tell the workers, and those that will come, that no new job will come."""
+        self._is_quiet = True
+        for worker in self.workers:
+            worker.quiet()
+
     def close(self) -> None:
         """Close every connection; jobs still open come back as orphans."""
         self.is_closing = True
@@ -195,6 +202,8 @@ class Fleet:
         """Owner."""
         log.debug("Worker %d: %s, credit %d", worker.pid, worker.state.value, worker.credit)
         self.served.set()
+        if self._is_quiet:
+            worker.quiet()
         if worker.role is Role.SPARE and self.with_role(Role.SPARE) is not worker:
             worker.drain(0.0)  # nobody wants it
         if worker.is_solo:

@@ -258,8 +258,7 @@ class Runner:
                     poller.quiet()
                     dispatcher.quiet()
                     heartbeat.beat_soon()
-                    for worker in self._fleet.workers:
-                        worker.quiet()
+                    self._fleet.quiet()
 
             already_quiet, self._is_quiet = self._is_quiet, False
             self._quiet = quiet  # type: ignore[method-assign]

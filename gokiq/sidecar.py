@@ -142,6 +142,7 @@ class WorkerLink(asyncio.Protocol):
         self._overdue: set[int] = set()
         self._is_full = False
         self._is_parting = False
+        self._is_quiet = False
 
     @property
     def room(self) -> int:
@@ -192,8 +193,10 @@ class WorkerLink(asyncio.Protocol):
         self._write(core.encode_frame(core.FAIL, header + text + job.payload))
 
     def quiet(self) -> None:
-        """Tell the app that no new job will come."""
-        self._write(core.encode_frame(core.QUIET))
+        """Tell the app, once, that no new job will come."""
+        if not self._is_quiet:
+            self._is_quiet = True
+            self._write(core.encode_frame(core.QUIET))
 
     def drain(self, grace_s: float) -> None:
         """Let running jobs end for at most `grace_s` seconds, then leave."""

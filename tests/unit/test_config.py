@@ -138,7 +138,7 @@ def test_a_flag_beats_the_environment() -> None:
         (["--workers", "x"], {}, "--workers x: must be a whole number"),
         ([], {"WORKER_CONCURRENCY": "none"}, "WORKER_CONCURRENCY none: must be"),
         ([], {"GOKIQ_LANE": "turbo"}, "GOKIQ_LANE turbo: must be one of auto, fiber, thread"),
-        ([], {"GOKIQ_EVENTS": "none"}, "GOKIQ_EVENTS none: must be one of every, one"),
+        ([], {"GOKIQ_EVENTS": "none"}, "GOKIQ_EVENTS none: must be one of auto, every, one"),
         (["--sidecar", "unix:"], {}, "--sidecar unix:: must be unix:PATH"),
         (["--sidecar", f"unix:/{'d' * 107}"], {}, "the path has 108 bytes, at most 107 are"),
         (["-C", "/nowhere.yml"], {}, "-C /nowhere.yml: no such file"),

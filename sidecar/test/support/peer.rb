@@ -28,11 +28,12 @@ class Peer
 	end
 
 	# Go through the handshake.
+	# @parameter queues [Array(String | Array)] Of the default capsule, or with the capsule's name before it.
 	# @returns [Integer] The credit.
 	def greet(*queues)
 		queues = ["default"] if queues.empty?
 		await_hello unless @hello
-		send(:WELCOME, JSON.generate(protocol: 1, identity: "test:1:0", routes: queues.map { |name| {capsule: "default", queue: name} }))
+		send(:WELCOME, JSON.generate(protocol: 1, identity: "test:1:0", routes: queues.map { |name| Array(name).then { |*capsule, queue| {capsule: capsule.first || "default", queue: queue} } }))
 		expect(:READY).unpack1("N")
 	end
 
@@ -49,7 +50,12 @@ class Peer
 	# Send jobs.
 	# @parameter jobs [Hash(Integer, Array | String)] A class and its arguments, or bytes, by number.
 	def jobs(jobs)
-		send(:BATCH, Wire.batch(jobs.transform_values { |job| job.is_a?(Array) ? Peer.payload(*job) : job }))
+		jobs_by(0, jobs)
+	end
+
+	# The same by another route than the first.
+	def jobs_by(route, jobs)
+		send(:BATCH, Wire.batch(jobs.transform_values { |job| job.is_a?(Array) ? Peer.payload(*job) : job }, route: route))
 	end
 
 	# Send jobs as PLAIN. As {jobs}.

@@ -17,6 +17,12 @@ module Gokiq
 				modules.any?
 			end
 
+			# @returns [Boolean] Whether all of them have ended once they were told to be quiet: what runs and hears of `stop` alone,
+			# or of nothing, goes on until its worker's end.
+			def self.end_on_quiet?
+				modules.all? { |addon| addon.method_defined?(:quiet, false) || !addon.method_defined?(:run, false) }
+			end
+
 			# @parameter config [Sidekiq::Config]
 			def initialize(config)
 				@launcher = shell.new(config, embedded: false)

@@ -8,9 +8,12 @@ require_relative "config_values"
 require_relative "class_options"
 require_relative "database"
 require_relative "errors"
+require_relative "one_worker"
+require_relative "own_record"
 require_relative "promoter"
 require_relative "redis_address"
 require_relative "settings"
+require_relative "signals"
 require_relative "stack"
 require_relative "thread_variables"
 require_relative "unused"
@@ -27,6 +30,7 @@ module Gokiq
 			def initialize(settings)
 				@settings = settings
 				@cli = ::Sidekiq::CLI.instance
+				@concurrency = {}
 			end
 
 			# @attribute [Plan] How each worker runs jobs; known after {load}.
@@ -41,16 +45,19 @@ module Gokiq
 			# @raises [BootError] If jobs could not run safely in it.
 			def load
 				parse
-				@cli.send(:boot_application)
+				ports = Unused.ports
+				@signal_handlers = Signals.left_by { @cli.send(:boot_application) }
 				values = ConfigValues.new(config).tap(&:check)
 				ThreadVariables.configure(config[:gokiq])
 				@orchestrator = @settings.parent_pid if @settings.parent_pid == Process.ppid
-				config[:identity] = @settings.identity if @settings.identity
+				OwnRecord.take(@settings.identity, config) if @settings.identity
 				config.server_middleware
+				shared = OneWorker.prepare(config) if events == :auto
 				@plan = Plan.new(lane: lane, slots: slots, threads: @settings.threads || THREADS)
 				check_fibers if @plan.lane == :fiber
 				@hello = describe
-				[*values.doubts, *Unused.of(config)].each { |line| config.logger.warn { "gokiq: #{line}" } }
+				config.logger.info { "gokiq: #{shared}" } if shared
+				[*values.doubts, *Unused.of(config), *Unused.opened(Unused.ports - ports)].each { |line| config.logger.warn { "gokiq: #{line}" } }
 				advise
 				widen
 				disconnect
@@ -58,9 +65,35 @@ module Gokiq
 			end
 
 			# @parameter generation [Integer] How many times the root has started its workers.
-			# @returns [Hash] The body of HELLO for the current process.
-			def hello(generation)
-				@hello.merge(pid: Process.pid, ppid: Process.ppid, generation: generation)
+			# @parameter except [Array(Array)] Capsules and queues that no other worker has.
+			# @returns [Hash] The body of HELLO for the current process, with what `startup` handlers have added to capsules.
+			def hello(generation, except: [])
+				capsules = config.capsules.each_value.filter_map { |capsule| describe_capsule(capsule, except) }
+				@hello.merge(pid: Process.pid, ppid: Process.ppid, generation: generation, sidekiq: {**@hello[:sidekiq], capsules: capsules})
+			end
+
+			# A worker runs as many jobs at once as it has slots, and each may need a connection of its capsule's pool.
+			def widen
+				config.capsules.each_value do |capsule|
+					asked = @concurrency[capsule.name]
+					next if asked && capsule.concurrency == [asked, @plan.slots].max
+
+					@concurrency[capsule.name] = capsule.concurrency
+					capsule.concurrency = [capsule.concurrency, @plan.slots].max
+				end
+			end
+
+			# Code of the application runs in fibers only where its jobs do.
+			def in_lane(&block)
+				@plan.lane == :thread ? Thread.new(&block).value : yield
+			end
+
+			# @attribute [Hash(Symbol, Proc)] What the application has trapped while it was loaded.
+			attr :signal_handlers
+
+			# @returns [String] Of a worker's main thread, in Sidekiq's manner: it runs the jobs of every capsule.
+			def thread_name
+				config.capsules.size == 1 ? "sidekiq.#{config.capsules.each_key.first}/processor" : "sidekiq.processor"
 			end
 
 			# @parameter name [String]
@@ -127,11 +160,6 @@ module Gokiq
 				return said if said || threads.nil? || !(ArgumentError === error)
 
 				"RAILS_MAX_THREADS #{threads.inspect}: #{ConfigFile::POSITIVE}" unless Integer(threads, exception: false)&.positive?
-			end
-
-			# A worker runs as many jobs at once as it has slots, and each may need a connection of its capsule's pool.
-			def widen
-				config.capsules.each_value { |capsule| capsule.concurrency = [capsule.concurrency, @plan.slots].max }
 			end
 
 			def lane
@@ -248,16 +276,20 @@ module Gokiq
 					max_retries: config[:max_retries],
 					poll_interval_average: config[:poll_interval_average],
 					average_scheduled_poll_interval: config[:average_scheduled_poll_interval],
-					capsules: config.capsules.each_value.map { |capsule| describe_capsule(capsule) },
 				}
 			end
 
-			def describe_capsule(capsule)
+			# @returns [Hash | Nil] Nil if nothing of it is left.
+			def describe_capsule(capsule, except)
+				queues = capsule.queues.uniq
+				shared = queues.reject { |queue| except.include?([capsule.name, queue]) }
+				return if shared.empty? && queues.any?
+
 				{
 					name: capsule.name,
-					concurrency: capsule.concurrency,
+					concurrency: @concurrency.fetch(capsule.name, capsule.concurrency),
 					mode: capsule.mode.to_s,
-					queues: capsule.queues.uniq.map { |name| [name.to_s, capsule.weights.fetch(name, 0)] },
+					queues: shared.map { |name| [name.to_s, capsule.weights.fetch(name, 0)] },
 				}
 			end
 		end

@@ -25,6 +25,9 @@ module Gokiq
 				@roots = [Dir.pwd]
 			end
 
+			# What agents look for in the name of the program before they hook into Sidekiq.
+			PROGRAM = "sidekiq"
+
 			# Run the services of a file until they are told to stop.
 			# @parameter path [String] Of a `falcon.rb`.
 			def call(path)
@@ -52,7 +55,15 @@ module Gokiq
 
 			private
 
+			# Ruby shows the name in `ps` too, where it is to stay ours.
+			def pose_as_sidekiq
+				title = File.read("/proc/self/cmdline").tr("\0", " ").strip
+				$0 = PROGRAM
+				Process.setproctitle(title)
+			end
+
 			def run(path)
+				pose_as_sidekiq
 				require "async/service"
 				require "gokiq/sidecar/environment"
 				require "gokiq/sidecar/controller"

@@ -4,7 +4,8 @@ require_relative "fork_guard"
 
 module Gokiq
 	module Sidecar
-		# One worker of all that share a socket, at any time. The lock ends with its process, however that ends.
+		# One worker of all that share a file, at any time. The lock ends with its process, however that ends, and with this
+		# object: whoever leads has to keep it.
 		class Leader
 			# @parameter path [String] Of the lock's file, made if it is missing.
 			def initialize(path)
@@ -12,7 +13,7 @@ module Gokiq
 				@file = ForkGuard.own(File.open(path, File::RDWR | File::CREAT, 0o600))
 			end
 
-			# @returns [Boolean] Whether we are the one, now and until our end.
+			# @returns [Boolean] Whether we are the one, until our end or {release}.
 			def take
 				@file.flock(File::LOCK_EX | File::LOCK_NB) == 0
 			end
@@ -20,6 +21,11 @@ module Gokiq
 			# Wait until we are the one, without holding up the reactor.
 			def wait
 				Thread.new { @file.flock(File::LOCK_EX) }.join
+			end
+
+			# Let another one lead.
+			def release
+				@file.flock(File::LOCK_UN)
 			end
 		end
 	end

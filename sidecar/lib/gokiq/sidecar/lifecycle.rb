@@ -3,6 +3,8 @@
 require "sidekiq"
 require "sidekiq/component"
 
+require_relative "one_worker"
+
 module Gokiq
 	module Sidecar
 		# Sidekiq's lifecycle events, fired in a worker in Sidekiq's order, each once but for `beat`.
@@ -13,34 +15,59 @@ module Gokiq
 			OWN = "#{::Sidekiq.method(:load_json).source_location.first.delete_suffix(".rb")}/"
 
 			# @parameter config [Sidekiq::Config]
-			def initialize(config)
+			# @parameter events [Symbol] Which of the application's handlers are for one worker: `:one` all, `:every` none, `:auto`
+			# those that {OneWorker} tells.
+			def initialize(config, events: :every)
 				@config = config
+				@events = events
 				@fired = {}
-				@quieting = Mutex.new
-				@aside = nil
+				@turns = Mutex.new
+				@leads = false
+				@aside = Hash.new { |aside, event| aside[event] = [] }
+				@alone = []
+				@turn = OneWorker::Turn.new { |what| logger.info { "gokiq: a startup handler (#{place(@running)}) #{what}: it runs in one worker at a time" } }
 			end
 
 			# @attribute [Sidekiq::Config]
 			attr :config
 
-			# Put the application's handlers aside: they are another worker's.
-			def stand_by
-				@aside = config[:lifecycle_events].transform_values(&:dup)
-				config[:lifecycle_events].each_value { |handlers| handlers.select! { |handler| own?(handler) } }
+			# @attribute [Array(Array)] Capsule and queue, of those that a handler has added which runs in one worker alone.
+			attr :alone
+
+			# @returns [Boolean] Whether there may be something that one worker alone is to do.
+			def shares?
+				@events != :every && lists.each_value.any? { |handlers| handlers.any? { |handler| !own?(handler) } }
 			end
 
-			# They are this worker's from now on. Does nothing in a worker that is on its way out.
-			def take_over
-				return if @aside.nil? || @fired[:quiet]
+			# Put aside what is another worker's.
+			def stand_by
+				@order = lists.transform_values(&:dup)
+				lists.each_key { |event| put_aside(event) { |handler| single?(handler) } }
+			end
 
-				@aside.each { |event, handlers| config[:lifecycle_events][event] = handlers unless @fired[event] && event != :startup }
-				@aside = nil
-				fire_event(:startup, reverse: false, reraise: true) if @fired[:startup]
+			# What was put aside is this worker's from now on. Does nothing in a worker that is on its way out.
+			# @returns [Boolean] Whether it is.
+			def take_over
+				@turns.synchronize do
+					next false if @fired[:quiet]
+
+					@leads = true
+					@turn.lead
+					@aside.each { |event, handlers| lists[event] = in_order(event, lists[event] + handlers) unless @fired[event] && event != :startup }
+					@aside.clear
+					fire_startup if @fired[:startup]
+					true
+				end
+			end
+
+			# @returns [Boolean] Whether all that is for one worker alone has been told of its end.
+			def handed_over?
+				@fired[:exit] || (@fired[:shutdown] && lists.fetch(:exit, []).none? { |handler| single?(handler) })
 			end
 
 			# Before the first job. What a handler raises ends the worker.
 			def startup
-				once(:startup) { fire_event(:startup, reverse: false, reraise: true) }
+				once(:startup) { @turns.synchronize { fire_startup } }
 			end
 
 			# Every ten seconds; the first one is a `heartbeat` too. Metrics are written here, by Sidekiq itself.
@@ -51,7 +78,7 @@ module Gokiq
 
 			# No new job will come. Returns when all handlers have, whoever has called them.
 			def quiet
-				@quieting.synchronize do
+				@turns.synchronize do
 					once(:quiet) { fire_event(:quiet, reverse: true) }
 				end
 			end
@@ -79,6 +106,70 @@ module Gokiq
 				config[:lifecycle_events][:beat].each { |handler| handler.call if own?(handler) }
 			rescue => error
 				handle_exception(error, {context: "Exception during Sidekiq lifecycle event.", event: :beat})
+			end
+
+			def lists
+				config[:lifecycle_events]
+			end
+
+			# Each handler knows its turn: one that begins what another worker does already ends there, and waits.
+			def fire_startup
+				lists[:startup] = lists[:startup].map { |handler| -> { start(handler) } }
+				fire_event(:startup, reverse: false, reraise: true)
+			end
+
+			def start(handler)
+				@running = handler
+				before = queues
+				done = @events == :auto ? @turn.call { handler.call } : (handler.call || true)
+				return wait_for_turn(handler) unless done
+
+				keep_alone(handler, queues - before) if single?(handler)
+			ensure
+				@running = nil
+			end
+
+			# Where all of a file's `startup` handlers wait, so do its others.
+			def wait_for_turn(handler)
+				@aside[:startup] << handler
+				file = handler.source_location.first
+				of_file = @order[:startup].select { |other| other.source_location&.first == file }
+				return unless (of_file - @aside[:startup]).empty?
+
+				(lists.keys - [:startup]).each { |event| put_aside(event) { |other| other.source_location&.first == file } }
+			end
+
+			def put_aside(event)
+				aside, lists[event] = lists[event].partition { |handler| yield handler }
+				@aside[event].concat(aside)
+			end
+
+			# As they were registered; what has come since is last.
+			def in_order(event, handlers)
+				known = @order.fetch(event, [])
+				(known & handlers) + (handlers - known)
+			end
+
+			# No other worker could be given a job of theirs.
+			def keep_alone(handler, added)
+				return if added.empty?
+
+				@alone |= added
+				logger.warn { "gokiq: #{place(handler)} adds the queues #{added.map(&:last).join(", ")} in one worker alone: their jobs do not run here; name them in Sidekiq's configuration" }
+			end
+
+			def queues
+				config.capsules.flat_map { |name, capsule| capsule.queues.uniq.map { |queue| [name, queue] } }
+			end
+
+			def place(handler)
+				handler&.source_location&.join(":")
+			end
+
+			def single?(handler)
+				return false if own?(handler)
+
+				@events == :one || (@events == :auto && !OneWorker.gem_of(handler).nil?)
 			end
 
 			def own?(handler)

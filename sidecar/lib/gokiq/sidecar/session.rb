@@ -122,7 +122,7 @@ module Gokiq
 					Route.new(capsule, route["queue"].freeze)
 				end
 
-				@worker.greeted(self)
+				@worker.greeted(self, message["identity"])
 				@outbox.push(Frame::READY, [@worker.workload.credit].pack("N"))
 			end
 

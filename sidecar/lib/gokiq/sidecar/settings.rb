@@ -14,7 +14,7 @@ module Gokiq
 			LANES = %w[auto fiber thread].freeze
 
 			# In which workers the application's lifecycle events fire.
-			EVENTS = %w[every one].freeze
+			EVENTS = %w[auto every one].freeze
 
 			# @parameter env [Hash] Of the process.
 			# @raises [BootError] If something in it cannot be used.
@@ -58,7 +58,7 @@ module Gokiq
 			# @attribute [Symbol] `:auto`, `:fiber` or `:thread`.
 			attr :lane
 
-			# @attribute [Symbol] `:every` worker, or `:one` of them.
+			# @attribute [Symbol] `:every` worker, `:one` of them, or `:auto`: each handler as {OneWorker} judges it.
 			attr :events
 
 			# @attribute [String | Nil] Of the orchestrator.

@@ -49,10 +49,32 @@ module Gokiq
 				lost = places.grep_v(RESTARTED)
 				return if lost.empty?
 
-				"#{lost.size} threads that were started while the app was loaded do not run in the workers, which are forked from it " \
-					"(#{lost.first(3).join(", ")}); start them in config.on(:startup)"
+				"#{lost.size} threads that were started while the app was loaded go on in the root alone, which runs no jobs; they are not in " \
+					"the workers that are forked from it (#{lost.first(3).join(", ")}); start them in config.on(:startup)"
 			end
 			private_class_method :forked
+
+			# @returns [Array(Integer)] The ports that this process listens on.
+			def self.ports
+				ObjectSpace.each_object(::BasicSocket).filter_map do |socket|
+					next if socket.closed? || !socket.getsockopt(:SOCKET, :ACCEPTCONN).bool
+
+					address = socket.local_address
+					address.ip_port if address.ip?
+				rescue SystemCallError
+					nil
+				end.uniq
+			end
+
+			# A port that the root answers has nothing to tell of jobs.
+			# @parameter ports [Array(Integer)] That were opened while the application was loaded.
+			# @returns [String | Nil]
+			def self.opened(ports)
+				return if ports.empty?
+
+				"port #{ports.join(", ")} was opened while the app was loaded: the root answers there, which runs no jobs, so figures of jobs stay " \
+					"at zero; open it in config.on(:startup), or use --health"
+			end
 
 			# Their jobs, middleware and sets work as far as they are made of Sidekiq's own parts.
 			def self.paid

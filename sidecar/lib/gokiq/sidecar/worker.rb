@@ -3,14 +3,15 @@
 require "async"
 require "console"
 
-require_relative "addons"
 require_relative "body"
 require_relative "failure"
 require_relative "fork_guard"
-require_relative "leader"
+require_relative "leadership"
 require_relative "lifecycle"
+require_relative "own_record"
 require_relative "promoter"
 require_relative "session"
+require_relative "signals"
 require_relative "state"
 require_relative "stock"
 require_relative "thread_variables"
@@ -46,7 +47,9 @@ module Gokiq
 				@workers = workers
 				@solo = solo
 				@state = State.new(Deadlines.new(application.job_timeout_s))
-				@lifecycle = Lifecycle.new(application.config)
+				@lifecycle = Lifecycle.new(application.config, events: application.events)
+				@leadership = Leadership.new(application, @lifecycle, @state)
+				@signals = Signals.new(application.signal_handlers)
 				@workload = Workload.new(application.plan, @state, priority: thread_priority(application.config))
 				@watchdog = Watchdog.new(monitor, @workload, @state.deadlines, parent: root, on_orphan: method(:orphaned))
 				@session = nil
@@ -72,7 +75,7 @@ module Gokiq
 
 			# @returns [Hash] The body of HELLO.
 			def hello
-				@application.hello(@generation).merge(solo: @solo, workers: @workers)
+				@application.hello(@generation, except: @lifecycle.alone).merge(solo: @solo, workers: @workers)
 			end
 
 			# @parameter name [String]
@@ -90,19 +93,24 @@ module Gokiq
 			# @returns [Worker] Itself.
 			def start
 				guard_forks
-				@signals = trap_signals
+				@signals.trap
+				Thread.current.name = @application.thread_name if @application.plan.lane == :fiber
 				WorkState.of(@workload)
 				::Sidekiq::CLI.instance.launcher = Launcher.new(@state, @application.orchestrator)
-				lead if @application.events == :one || Addons.any?
+				@leadership.stand
 				start_up { @lifecycle.startup }
+				@application.widen
 				Stock.stir
+				Async(transient: true, annotation: "gokiq leader") { start_up { @leadership.lead } }
 				@task = Async(annotation: "gokiq worker") { work }
 				self
 			end
 
 			# An orchestrator has answered.
 			# @parameter session [Session] Ours with it.
-			def greeted(session)
+			# @parameter identity [String | Nil] Its own.
+			def greeted(session, identity)
+				OwnRecord.take(identity, @application.config) if identity.is_a?(String)
 				@workload.outbox = session.outbox
 				@greeted = true
 			end
@@ -123,7 +131,7 @@ module Gokiq
 				Async(transient: true, annotation: "gokiq promotion") do
 					ThreadVariables.own
 					@promoter ||= Promoter.new(@application.config)
-					pushes = in_lane { members.map { |member| @promoter.call(member) } }
+					pushes = @application.in_lane { members.map { |member| @promoter.call(member) } }
 					yield Body.promoted(token, pushes)
 				ensure
 					ThreadVariables.disown
@@ -136,8 +144,8 @@ module Gokiq
 				@workload.interrupt_all
 
 				Async(transient: true, annotation: "gokiq quiet") do
-					@addons&.quiet
-					@lifecycle.quiet
+					@signals.call(:TSTP)
+					@leadership.quiet
 				end
 			end
 
@@ -154,30 +162,9 @@ module Gokiq
 
 			private
 
-			# Code of the application runs in fibers only where its jobs do.
-			def in_lane(&block)
-				@application.plan.lane == :thread ? Thread.new(&block).value : yield
-			end
-
-			# Some things are for one worker alone: this one, or it waits for its turn.
-			def lead
-				@lifecycle.stand_by if @application.events == :one
-				leader = Leader.new(@application.leader_path)
-				is_first = leader.take
-				@lifecycle.take_over if is_first
-
-				Async(transient: true, annotation: "gokiq leader") do
-					leader.wait unless is_first
-					start_up { take_over }
-				end
-			end
-
-			def take_over
-				@lifecycle.take_over
-				return if @state.quiet? || !Addons.any?
-
-				@addons = Addons.new(@application.config)
-				in_lane { @addons.run }
+			def shut_down
+				@signals.call(:TERM)
+				@leadership.shut_down
 			end
 
 			# Sidekiq ends the process when a handler raises. So does this worker; its root judges whether to go on.
@@ -229,7 +216,7 @@ module Gokiq
 					exit_hard
 				end
 
-				attend(Async(annotation: "gokiq shutdown") { @lifecycle.shutdown })
+				attend(Async(annotation: "gokiq shutdown") { shut_down })
 				leave(reason)
 			end
 
@@ -239,7 +226,7 @@ module Gokiq
 				@state.quiet!
 				@workload.refuse_waiting
 				@workload.interrupt_all
-				events = Async(annotation: "gokiq shutdown") { @lifecycle.shutdown }
+				events = Async(annotation: "gokiq shutdown") { shut_down }
 
 				unless wait_until_deadline
 					@workload.shut_down
@@ -279,7 +266,7 @@ module Gokiq
 				@left = true
 				# It has taken the metrics and may not have written them yet.
 				attend(@beat) if @beat
-				@addons&.stop
+				@leadership.stop
 				@lifecycle.shutdown
 				@lifecycle.exit
 				@monitor.call("exiting", reason: reason)
@@ -328,18 +315,8 @@ module Gokiq
 				ForkGuard.on_fork { JobLog.forget }
 			end
 
-			# Handlers only write a byte: the reactor decides.
-			def trap_signals
-				reader, writer = IO.pipe.each { |io| ForkGuard.own(io) }
-				%i[INT TERM].each { |name| Signal.trap(name) { writer.write_nonblock("T", exception: false) } }
-				%i[TSTP].each { |name| Signal.trap(name) { writer.write_nonblock("Q", exception: false) } }
-				%i[TTIN].each { |name| Signal.trap(name) { writer.write_nonblock("D", exception: false) } }
-				Signal.trap(:HUP, "IGNORE")
-				reader
-			end
-
 			def watch_signals
-				while (order = @signals.readpartial(1))
+				@signals.each do |order|
 					case order
 					when "T" then @session ? drain(@application.drain_s) : drain(0.0)
 					when "Q" then quiet

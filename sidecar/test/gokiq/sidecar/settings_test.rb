@@ -71,9 +71,9 @@ class SettingsTest < Minitest::Test
 	end
 
 	def test_events
-		assert_equal :every, settings.events
+		assert_equal :auto, settings.events
 		assert_equal :one, settings(EVENTS: "one").events
-		assert_refused(/GOKIQ_EVENTS is not one of every, one: "none"/, EVENTS: "none")
+		assert_refused(/GOKIQ_EVENTS is not one of auto, every, one: "none"/, EVENTS: "none")
 	end
 
 	def test_arguments

@@ -1,0 +1,133 @@
+# frozen_string_literal: true
+
+require "socket"
+
+module Gokiq
+	module Sidecar
+		# What a gokiq process must do once, although it has several workers: schedulers, reapers, ports. Handlers of gems that
+		# are known for it are told by their file; those of the application by what they do when they run.
+		module OneWorker
+			# A gem whose lifecycle handlers are for one worker: its name, where its handlers are written, and what every worker
+			# needs of its `startup`.
+			Gem = Struct.new(:name, :files, :everywhere)
+
+			# Source: read in sidekiq-scheduler 6.0.2, sidekiq-cron 2.3.1, sidekiq-unique-jobs 8.1.0 and 9.0.0.alpha, sidekiq_alive 2.5.0.
+			GEMS = [
+				Gem.new("sidekiq-scheduler", %r{/lib/sidekiq-scheduler(\.rb|/)}),
+				Gem.new("sidekiq-cron", %r{/lib/sidekiq/cron/}),
+				Gem.new("sidekiq-unique-jobs", %r{/lib/sidekiq_unique_jobs(\.rb|/)}),
+				# Its job has a queue of its own, which any worker may be given.
+				Gem.new("sidekiq_alive", %r{/lib/sidekiq_alive(\.rb|/)}, lambda do |config|
+					queue = ::SidekiqAlive.current_queue
+					::SidekiqAlive::Worker.sidekiq_options(queue: queue)
+					config.capsule(::SidekiqAlive::CAPSULE_NAME) do |capsule|
+						capsule.concurrency = ::SidekiqAlive.config.concurrency
+						capsule.queues = [queue]
+					end
+				end),
+			].freeze
+
+			# Ends a handler that has begun something which another worker does already.
+			class Elsewhere < Exception # rubocop:disable Lint/InheritException
+			end
+
+			# @parameter handler [Proc]
+			# @returns [Gem | Nil] Which has written it.
+			def self.gem_of(handler)
+				file = handler.source_location&.first.to_s
+				GEMS.find { |gem| gem.files.match?(file) }
+			end
+
+			# @parameter config [Sidekiq::Config]
+			# @returns [Array(Gem)] Those that have handlers here.
+			def self.gems(config)
+				config[:lifecycle_events].each_value.flat_map { |handlers| handlers.map { |handler| gem_of(handler) } }.compact.uniq
+			end
+
+			# Get ready before the fork: what every worker needs of such gems, and the places where we ask.
+			# @parameter config [Sidekiq::Config]
+			# @returns [String | Nil] What to tell the operator.
+			def self.prepare(config)
+				::TCPServer.prepend(Port)
+				::Socket.prepend(Bind)
+				::Rufus::Scheduler.prepend(Scheduler) if defined?(::Rufus::Scheduler)
+				gems = gems(config).each { |gem| gem.everywhere&.call(config) }
+				"the lifecycle handlers of #{gems.map(&:name).join(", ")} run in one worker at a time; --events every runs them in each" if gems.any?
+			end
+
+			# Ask before something that is for one worker alone. Does nothing outside of `startup` handlers and their threads.
+			# @parameter what [String]
+			# @raises [Elsewhere] In a handler, if another worker leads. What it has started beside itself waits instead.
+			def self.ask(what)
+				Fiber[:gokiq_turn]&.ask(what)
+			end
+
+			# One worker's view of whether it leads.
+			class Turn
+				# @yields {|what| ...} In the leader, each time a handler does what is for one worker.
+				def initialize(&told)
+					@told = told
+					@led = Thread::Queue.new
+					@fiber = nil
+				end
+
+				# From now on.
+				def lead
+					@led.close
+				end
+
+				# @returns [Boolean] Whether it ran to its end.
+				def call
+					@fiber = Fiber.current
+					before, Fiber[:gokiq_turn] = Fiber[:gokiq_turn], self
+					yield
+					true
+				rescue Elsewhere
+					false
+				ensure
+					Fiber[:gokiq_turn] = before
+					@fiber = nil
+				end
+
+				# See {OneWorker.ask}.
+				def ask(what)
+					return (@told.call(what) if Fiber.current.equal?(@fiber)) if @led.closed?
+					raise Elsewhere, "another worker #{what}" if Fiber.current.equal?(@fiber)
+
+					@led.pop
+				end
+			end
+
+			# A server with a port of its own choosing can be there once.
+			module Port
+				def initialize(*arguments)
+					OneWorker.ask("opens a port") unless arguments.last.to_s == "0"
+					super
+				end
+			end
+
+			# The same for servers that are made of plain sockets.
+			module Bind
+				def bind(address)
+					OneWorker.ask("opens a port") if getsockopt(:SOCKET, :TYPE).int == ::Socket::SOCK_STREAM && !any_port?(address)
+					super
+				end
+
+				private
+
+				def any_port?(address)
+					address = ::Addrinfo.new(address) unless ::Addrinfo === address
+					address.ip? && address.ip_port.zero?
+				end
+			end
+
+			# Of the rufus-scheduler gem.
+			module Scheduler
+				def initialize(...)
+					OneWorker.ask("starts a scheduler")
+					super
+				end
+			end
+		end
+	end
+end
