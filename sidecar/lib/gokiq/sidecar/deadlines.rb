@@ -31,7 +31,9 @@ module Gokiq
 				seconds = (Hash === job_hash && job_hash["gokiq_timeout"]) || @default_s
 				return unless Numeric === seconds && seconds.positive?
 
-				@entries[job.number] = Entry.new(job, Deadlines.now + seconds, seconds, false, false)
+				at = Deadlines.now + seconds
+				# JSON has numbers beyond any Float, and cannot say what becomes of them.
+				@entries[job.number] = Entry.new(job, at, seconds, false, false) if at.finite?
 			end
 
 			# A job is over. Unknown ones are ignored.

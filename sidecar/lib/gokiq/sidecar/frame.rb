@@ -77,7 +77,8 @@ module Gokiq
 						offset = stop
 					end
 
-					@buffer = offset == size ? "".b : buffer.byteslice(offset, size - offset)
+					# A slice of the whole would be a copy as soon as the next piece of a long frame is added to it.
+					@buffer = offset.zero? ? buffer : buffer.byteslice(offset, size - offset)
 				end
 
 				# @returns [Boolean] Whether the stream stands between two frames.

@@ -48,6 +48,22 @@ class FrameTest < Minitest::Test
 		end
 	end
 
+	def test_a_long_frame_in_many_pieces_takes_time_in_proportion_to_its_length
+		took = [1, 8].map do |mib|
+			frame = Frame.pack(Frame::BATCH, "x" * (mib << 20))
+			reader = Frame::Reader.new(from: :orchestrator)
+			pieces = (0...frame.bytesize).step(16_384).map { |at| frame.byteslice(at, 16_384) }
+			found = []
+			began = Process.clock_gettime(Process::CLOCK_PROCESS_CPUTIME_ID)
+			pieces.each { |piece| reader.feed(piece) { |_, body| found << body.bytesize } }
+			assert_equal [mib << 20], found
+			Process.clock_gettime(Process::CLOCK_PROCESS_CPUTIME_ID) - began
+		end
+
+		# In proportion to the square it would be 64.
+		assert_operator took.last, :<, 30 * took.first + 0.2
+	end
+
 	def test_bytes_come_one_by_one
 		good = VECTORS.select { |vector| (vector["decoded"] || vector["skipped"]) && vector["direction"] == "P>R" }
 		stream = good.map { |vector| bytes(vector) }.join

@@ -1,6 +1,8 @@
 # frozen_string_literal: true
 
 require "minitest/autorun"
+require "gokiq/sidecar/deadlines"
+require "json"
 require "support/inline"
 require "support/inline_jobs"
 require "support/with_root"
@@ -52,6 +54,17 @@ class TimeoutTest < Minitest::Test
 
 		assert_equal 7, told["deadline"][0]
 		assert_in_delta Wait.now, told["deadline"][1], 5.0
+	end
+
+	def test_a_timeout_beyond_all_numbers_is_none
+		deadlines = Gokiq::Sidecar::Deadlines.new
+		job = Struct.new(:number).new(1)
+
+		%w[1e400 1e308 -1e400].each { |text| deadlines.start(job, JSON.parse(%({"gokiq_timeout":#{text}}))) }
+		deadlines.start(job, {"gokiq_timeout" => 10**400})
+
+		assert_equal [1, Gokiq::Sidecar::Deadlines.now + 1e308], deadlines.first
+		JSON.generate(deadlines.first) # as each beat does
 	end
 
 	def test_the_default_is_for_jobs_that_say_nothing
