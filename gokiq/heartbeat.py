@@ -12,13 +12,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gokiq import work_set
 from gokiq.app import AppInfo
 from gokiq.broker import Broker
 from gokiq.core import Job
 from gokiq.errors import ConnectionLost, ReplyError
 from gokiq.identity import Identity
 from gokiq.log import get_logger
-from gokiq.payload import quote, quote_bytes
 from gokiq.redis_link import Arg
 
 log = get_logger("heartbeat")
@@ -28,12 +28,8 @@ BEAT_S = 10.0
 #: Longest pause after a beat that failed, seconds; half of it at least, spread at random.
 AGAIN_S = 1.0
 RECORD_TTL_S = 60
-#: Most running jobs shown in the work set, oldest first; the busy count is exact all the same.
-WORK_SET_MAX = 1000
 #: Sidekiq warns when each of its last five round trips took longer, microseconds.
 SLOW_RTT_US = 50_000
-
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +95,7 @@ class Heartbeat:
     async def beat(self) -> None:
         """One beat, in the order of Sidekiq 8: work set, round trip, record and one signal."""
         running = self._sources.running()
-        work: list[list[Arg]] = [["MULTI"], ["UNLINK", f"{self._key}:work"]]
-        if running:
-            work.append(["HSET", f"{self._key}:work", *self._work(running)])
-            work.append(["EXPIRE", f"{self._key}:work", RECORD_TTL_S])
-        work.append(["EXEC"])
-        await self._link.pipeline(work)
+        await self._show(running)
         rtt_us = await self._round_trip()
         record: list[Arg] = ["info", self._info, "concurrency", self._concurrency]
         record += ["busy", len(running), "beat", time.time(), "rtt_us", rtt_us]
@@ -128,6 +119,28 @@ class Heartbeat:
         signal = answers[-1][-1]
         if isinstance(signal, bytes):
             self._sources.on_signal(signal.decode("utf-8", "replace"))
+
+    async def _show(self, running: list[Job]) -> None:
+        """Write the work set. If it is large, in pieces to a key beside it that then takes its
+        place: neither we nor Redis do anything else while one is written.
+        """
+        key, beside = f"{self._key}:work", f"{self._key}:work:next"
+        routes = self._app.routes
+        pieces = work_set.pieces(
+            running, lambda route: routes[route].queue, time.time(), time.monotonic()
+        )
+        piece, following = next(pieces, None), next(pieces, None)
+        if following is None:
+            work: list[list[Arg]] = [["MULTI"], ["UNLINK", key]]
+            if piece:
+                work += [["HSET", key, *piece], ["EXPIRE", key, RECORD_TTL_S]]
+            await self._link.pipeline([*work, ["EXEC"]])
+            return
+        await self._link.call("UNLINK", beside)
+        while piece:
+            await self._link.pipeline([["HSET", beside, *piece], ["EXPIRE", beside, RECORD_TTL_S]])
+            piece, following = following, next(pieces, None)
+        await self._link.call("RENAME", beside, key)
 
     async def sign_off(self) -> None:
         """Strike us from the list of processes, as a clean Sidekiq stop does; the record itself
@@ -163,27 +176,6 @@ class Heartbeat:
             )
             self._rtts.clear()
         return rtt_us
-
-    def _work(self, running: list[Job]) -> list[Arg]:
-        wall, mono = time.time(), time.monotonic()
-        fields: list[Arg] = []
-        for job in sorted(running, key=lambda job: job.number)[:WORK_SET_MAX]:
-            name = quote(self._app.routes[job.route].queue)
-            run_at = int(wall - (mono - job.claimed_at))
-            raw = quote_bytes(job.payload)
-            fields.append(base36(job.number))
-            fields.append(b'{"queue":%b,"payload":%b,"run_at":%d}' % (name, raw, run_at))
-        return fields
-
-
-def base36(number: int) -> str:
-    """A job number in Sidekiq's alphabet of thread ids."""
-    text = ""
-    while True:
-        number, digit = divmod(number, 36)
-        text = _DIGITS[digit] + text
-        if not number:
-            return text
 
 
 def _info(app: AppInfo, identity: Identity) -> str:
