@@ -41,6 +41,11 @@ class Proxy:
         #: Requests whose reply was lost on purpose.
         self.lost = 0
         self._lose: bytes | None = None
+        self._keep: bytes | None = None
+        self._released = asyncio.Event()
+        #: Requests that were kept, and of them those that were delivered late.
+        self.kept = 0
+        self.delivered_late = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -96,6 +101,14 @@ class Proxy:
         """Deliver the next request that has these bytes in it; swallow its reply and cut."""
         self._lose = to
 
+    def keep_request(self, to: bytes) -> None:
+        """Keep the next request that has these bytes in it, whatever becomes of its sender."""
+        self._keep = to
+
+    def deliver_late(self) -> None:
+        """Deliver what was kept. It has been executed when `delivered_late` says so."""
+        self._loop.call_soon_threadsafe(self._released.set)
+
     def _run(self, coroutine: Callable[[], object]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine(), self._loop).result(10)  # type: ignore[arg-type]
 
@@ -149,15 +162,24 @@ class Proxy:
                 if not (self.to_server if is_request else self.to_client):
                     pair.has_lost = True
                     continue
+                if is_request and self._keep and self._keep in data:
+                    self._keep = None
+                    self.kept += 1
+                    pair.is_late = True
+                    await self._released.wait()
                 if is_request and self._lose and self._lose in data:
                     self._lose = None
                     pair.loses_reply = True
+                elif not is_request and pair.is_late:
+                    self.delivered_late += 1
+                    break
                 elif not is_request and pair.loses_reply:
                     self.lost += 1
                     break
                 writer.write(data)
                 await writer.drain()
-        pair.close()
+        if not (is_request and pair.is_late):  # there is a reply to come, though to nobody
+            pair.close()
 
 
 class _Pair:
@@ -167,6 +189,7 @@ class _Pair:
         self._ends = (client, server)
         self.has_lost = False
         self.loses_reply = False
+        self.is_late = False
 
     def close(self) -> None:
         for end in self._ends:

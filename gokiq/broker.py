@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from hashlib import sha1
 from importlib.resources import files
@@ -36,17 +36,19 @@ log = get_logger("broker")
 
 #: Hash identity -> JSON of every owner that may hold claims.
 OWNERS = "gokiq:owners"
+#: Hash identity -> `epoch time` of every owner that may claim (lua/renew.lua).
+LEASES = "gokiq:leases"
 #: Hash job -> crashes it was there at (lua/crash.lua).
 CRASHES = "gokiq:crashes"
-#: How long a lease lives without renewal, seconds.
+#: How long an owner that does not renew its lease counts as alive, seconds.
 LEASE_S = 15.0
 #: Day counters live five years, as Sidekiq's do (sidekiq lib/sidekiq/launcher.rb, STATS_TTL).
 DAY_TTL_S = 5 * 365 * 24 * 60 * 60
 #: A capsule claims so many bytes in one call at most, one job at least: Redis serves nobody else
 #: meanwhile, and each byte is then in several buffers at once.
 CLAIM_BYTES = 4_194_304
-#: Most claims moved by one adoption call; bounds the time Redis is blocked.
-ADOPT_CHUNK = 500
+#: Claims that we do not know are fetched in pieces of about so many bytes.
+FETCH_BYTES = 1_048_576
 #: Most members moved by one promotion call; bounds the time Redis is blocked.
 PROMOTE_CHUNK = 100
 
@@ -65,7 +67,7 @@ _OP_OF_STATUS = {
 
 
 def lease_key(identity: str) -> str:
-    """Key whose existence says that this owner lives."""
+    """Key that says to releases before 1.0 that this owner lives."""
     return f"gokiq:lease:{identity}"
 
 
@@ -219,8 +221,8 @@ class Move:
 
 
 class Broker:
-    """Redis verbs of one owner. `hot` carries settle_claim alone, `link` everything else, so
-    neither waits for the other.
+    """Redis verbs of one owner. `hot` carries the dispatcher's calls alone, `lease` the renewals
+    (`link` if it is not given), `link` everything else, so none waits for another.
     """
 
     def __init__(
@@ -228,6 +230,7 @@ class Broker:
         hot: RedisLink,
         link: RedisLink,
         *,
+        lease: RedisLink | None = None,
         identity: str,
         queues: Sequence[str],
         dead_max_jobs: int,
@@ -236,7 +239,11 @@ class Broker:
     ) -> None:
         self._hot = hot
         self.link = link
+        self._lease = lease or link
         self.identity = identity
+        #: Goes with each claim: one of an older epoch than our lease claims nothing.
+        self._epoch = 1
+        self._about: Mapping[str, Any] = {}
         #: What the register says of us beside what `renew` is given.
         self.about: dict[str, Any] = {}
         self._queues = list(
@@ -247,9 +254,8 @@ class Broker:
         self._clock = clock
         self._next_number = 1
         self._settle_claim = Script("pick", "guards", "settle_claim")
-        self._renew, self._adopt = Script("renew"), Script("adopt")
+        self._renew, self._crash = Script("renew"), Script("crash")
         self._due, self._promote = Script("due"), Script("promote")
-        self._crash, self._strike = Script("crash"), Script("strike")
 
     async def settle_claim(
         self,
@@ -330,7 +336,7 @@ class Broker:
 
         day = time.strftime("%Y-%m-%d", time.gmtime(self._clock()))
         keys: list[Arg] = [
-            lease_key(self.identity),
+            LEASES,
             "retry",
             "dead",
             "stat:processed",
@@ -344,6 +350,8 @@ class Broker:
             self._dead_max,
             DAY_TTL_S,
             CLAIM_BYTES,
+            self.identity,
+            self._epoch,
         ]
         for route in index:
             queue = self._queues[route]
@@ -364,12 +372,24 @@ class Broker:
         return op, position, outcome.number, counts & 1, counts >> 1 & 1, score, outcome.payload
 
     async def renew(self, about: Mapping[str, Any]) -> bool:
-        """Renew the lease and the register entry; False when the lease had run out meanwhile."""
-        document = json.dumps({**about, **self.about, "queues": sorted(set(self._queues))})
-        keys = (lease_key(self.identity), OWNERS)
-        return bool(
-            await self._renew(self.link, keys, (int(LEASE_S * 1000), self.identity, document)) == 1
-        )
+        """Renew the lease and the register entry; False when the lease was not there: the first
+        time, or when a peer took us for dead.
+        """
+        self._about = about
+        return await self._write_lease(self._lease)
+
+    async def raise_epoch(self) -> bool:
+        """Renew the lease such that calls that we have given up claim nothing when they come to
+        Redis later; returns what `renew` does. Not while a claim is under way.
+        """
+        self._epoch += 1
+        return await self._write_lease(self._hot)
+
+    async def _write_lease(self, link: RedisLink) -> bool:
+        document = json.dumps({**self._about, **self.about, "queues": sorted(set(self._queues))})
+        keys = (lease_key(self.identity), LEASES, OWNERS)
+        argv = (int(LEASE_S * 1000), self.identity, document, self._epoch)
+        return bool(await self._renew(link, keys, argv) == 1)
 
     def reloaded(self, queues: Sequence[str], *, dead_max_jobs: int, dead_timeout_s: int) -> None:
         """New settings; `queues` begins with those known before. Renew before the first claim from
@@ -384,83 +404,63 @@ class Broker:
         left = await self.link.pipeline(
             [("HLEN", claims_key(self.identity, q)) for q in sorted(set(self._queues))]
         )
-        if any(left):
-            await self.link.call("DEL", lease_key(self.identity))
-        else:
-            await self.link.pipeline(
-                [("DEL", lease_key(self.identity)), ("HDEL", OWNERS, self.identity)]
-            )
+        end: list[tuple[Arg, ...]] = [
+            ("DEL", lease_key(self.identity)),
+            ("HDEL", LEASES, self.identity),
+        ]
+        if not any(left):
+            end.append(("HDEL", OWNERS, self.identity))
+        await self.link.pipeline(end)
 
-    async def held_claims(self) -> dict[int, tuple[int, bytes]]:
-        """Every claim that Redis holds for us: number -> (route, payload). For reconciliation after
-        a lost reply.
+    async def held_numbers(self) -> dict[int, int]:
+        """Number -> route of every claim that Redis holds for us; of the routes of one queue the
+        first. Not while a claim is under way.
         """
         routes = {queue: route for route, queue in reversed(list(enumerate(self._queues)))}
-        answers = await self.link.pipeline(
-            [("HGETALL", claims_key(self.identity, q)) for q in routes]
+        answers = await self._hot.pipeline(
+            [("HKEYS", claims_key(self.identity, q)) for q in routes]
         )
-        held: dict[int, tuple[int, bytes]] = {}
-        for route, answer in zip(routes.values(), answers, strict=True):
-            for number, payload in answer.items():
-                held[int(number)] = (route, payload)
-        return held
+        return {
+            int(number): route
+            for route, numbers in zip(routes.values(), answers, strict=True)
+            for number in numbers
+        }
+
+    async def claims(
+        self, numbers: Mapping[int, int]
+    ) -> AsyncIterator[list[tuple[int, int, bytes]]]:
+        """These claims (number -> route) as number, route and payload, in pieces of about
+        FETCH_BYTES, in the order of their numbers; without those that are gone meanwhile.
+        """
+        wanted = [
+            (number, route, claims_key(self.identity, self._queues[route]))
+            for number, route in sorted(numbers.items())
+        ]
+        sizes = await self._hot.pipeline([("HSTRLEN", key, number) for number, _, key in wanted])
+        piece: list[tuple[int, int, str]] = []
+        piece_bytes = 0
+        for one, size in zip(wanted, sizes, strict=True):
+            if piece and piece_bytes + size > FETCH_BYTES:
+                yield await self._payloads(piece)
+                piece, piece_bytes = [], 0
+            piece.append(one)
+            piece_bytes += size
+        if piece:
+            yield await self._payloads(piece)
+
+    async def _payloads(
+        self, wanted: Sequence[tuple[int, int, str]]
+    ) -> list[tuple[int, int, bytes]]:
+        payloads = await self._hot.pipeline([("HGET", key, number) for number, _, key in wanted])
+        return [
+            (number, route, payload)
+            for (number, route, _), payload in zip(wanted, payloads, strict=True)
+            if payload is not None
+        ]
 
     async def waiting(self, queues: Sequence[str]) -> list[int]:
         """Jobs in each of these queues."""
         return await self.link.pipeline([("LLEN", f"queue:{queue}") for queue in queues])
-
-    async def owners(self) -> dict[str, dict[str, Any]]:
-        """The register of owners, ourselves included."""
-        answer = await self.link.call("HGETALL", OWNERS)
-        return {_str(k): _document(v) for k, v in answer.items()}
-
-    async def queues_of(self, identity: str, about: Mapping[str, Any]) -> list[str]:
-        """The queues from which an owner may have claims: as its entry says or, where another
-        version has written what we cannot read, as the keys of its claims do.
-        """
-        queues = about.get("queues")
-        if isinstance(queues, list) and all(isinstance(queue, str) for queue in queues):
-            return queues
-        prefix = claims_key(identity, "")
-        pattern = "".join(f"[{c}]" if c in "*?[" else c for c in prefix.replace("\\", "\\\\"))
-        found: set[str] = set()
-        cursor: Any = 0
-        while True:
-            cursor, keys = await self.link.call(
-                "SCAN", cursor, "MATCH", f"{pattern}*", "COUNT", 1000
-            )
-            found.update(_str(key).removeprefix(prefix) for key in keys)
-            if int(cursor) == 0:
-                return sorted(found)
-
-    async def leases(self, identities: Sequence[str]) -> list[bool]:
-        """Which of these owners hold a lease."""
-        answers = await self.link.pipeline(
-            [("EXISTS", lease_key(identity)) for identity in identities]
-        )
-        return [answer == 1 for answer in answers]
-
-    async def adopt(self, identity: str, queues: Collection[str], *, proved: bool) -> list[bytes]:
-        """Give a dead owner's claims back to their queues and strike it from the register; returns
-        their payloads.
-
-        Stops, and leaves the register alone, when the owner turns out to have a lease (unless its
-        death is `proved`), or claims again.
-        """
-        moved_in_all: list[bytes] = []
-        for queue in queues:
-            keys = (lease_key(identity), claims_key(identity, queue), f"queue:{queue}")
-            left = 1
-            while left:
-                moved, left = await self._adopt(self.link, keys, (ADOPT_CHUNK, int(proved)))
-                if moved is None:
-                    return moved_in_all
-                moved_in_all += moved
-        claims = [claims_key(identity, queue) for queue in queues]
-        await self._strike(
-            self.link, (lease_key(identity), OWNERS, *claims), (identity, int(proved))
-        )
-        return moved_in_all
 
     async def note_crash(self, keys: Sequence[str], *, alone: bool) -> list[Record]:
         """Remember that these jobs (crashes.key_of) were in a worker that died; returns their
@@ -512,11 +512,3 @@ class Broker:
 
 def _str(value: bytes | str) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def _document(raw: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(raw)
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}

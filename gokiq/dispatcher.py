@@ -29,6 +29,7 @@ from gokiq.guards import Section
 from gokiq.job import describe
 from gokiq.limits import Rules, Target
 from gokiq.log import get_logger
+from gokiq.reconcile import Reconciler
 from gokiq.sidecar import Ended
 from gokiq.turns import Turns
 from gokiq.valve import Valve
@@ -78,6 +79,9 @@ class Dispatcher:
         self._enough = 0
         self._run_s = 0.0
         self._must_reconcile = False
+        self._must_audit = False
+        #: Compares what Redis holds for us with what we know.
+        self.reconciler = Reconciler(broker, self)
         #: Whether jobs may have come since the last call was sent.
         self._was_poked = False
         self._pause_until = 0.0
@@ -415,8 +419,13 @@ class Dispatcher:
         return caps
 
     def _may_settle(self) -> bool:
-        return self._must_reconcile or (
-            (self._pending.size > 0 or self.gate.has_news) and time.monotonic() >= self._settle_from
+        return (
+            self._must_reconcile
+            or self._must_audit
+            or (
+                (self._pending.size > 0 or self.gate.has_news)
+                and time.monotonic() >= self._settle_from
+            )
         )
 
     def _may_claim(self) -> bool:
@@ -436,6 +445,9 @@ class Dispatcher:
     async def _turn(self) -> None:
         if self._must_reconcile:
             await self._reconcile()
+        elif self._must_audit:
+            await self.reconciler.audit()
+        self._must_audit = False
         self._send(())
         settlement, self._pending = self._pending, Settlement()
         ended = settlement.by_route()
@@ -638,36 +650,55 @@ class Dispatcher:
         self.poke()
 
     async def _reconcile(self) -> None:
-        """Compare what Redis holds for us with what we know, after replies may have been lost.
-
-        Claims that we never heard of are run, once. Outcomes whose claim is gone were settled by
-        the call whose reply was lost.
-        """
-        held = await self._broker.held_claims()
+        """Compare what Redis holds for us with what we know, after replies may have been lost."""
+        await self.reconciler.after_loss()
         self._must_reconcile = False
         self._note("")
-        self._forget_settled(held.keys())
-        self.gate.keep(held.keys())
-        self._turns.keep(held.keys())
+
+    def audit(self) -> None:
+        """Compare them although nothing was lost, as soon as no call is under way."""
+        self._must_audit = True
+        self._wake.set()
+
+    def known(self) -> set[int]:
+        """Numbers of all claims that we know of."""
         known = {job.number for job in self.running()} | {job.number for job in self._unsent}
-        known |= self._pending.numbers() | self._held.keys()
+        return known | self._pending.numbers() | self._held.keys()
+
+    def keep(self, held: Set[int]) -> None:
+        """Redis holds only these claims for us. Outcomes of the others were settled by a call whose
+        reply was lost, or somebody has adopted them: those that were not sent run elsewhere.
+        """
+        for route, count in self._pending.keep(held).items():
+            self._drop(route, count)
+        unsent, self._unsent = self._unsent, []
+        for job in unsent:
+            if job.number in held:
+                self._unsent.append(job)
+            else:
+                self._drop(job.route, 1)
+        self.gate.keep(held)
+        self._turns.keep(held)
+
+    def _drop(self, route: int, slots: int) -> None:
+        self._free(route, slots)
+        self._turns.changed(route, -slots)
+
+    def found(self, claims: list[tuple[int, int, bytes]]) -> None:
+        """Claims of ours that we had not heard of (number, route, payload) run now."""
         now = time.monotonic()
         found: list[Job] = []
-        unknown = [number for number in sorted(held) if number not in known]
-        for number in unknown:
-            route, payload = held[number]
-            route = self._freest(route)
+        for number, of_queue, payload in claims:
+            route = self._freest(of_queue)
             self._take(route, 1)
             jobs, giants = make_jobs(number, route, [payload], now, MAX_PAYLOAD_BYTES)
             found += jobs
             for giant in giants:
                 self._bury_giant(giant)
-        if unknown:
-            log.info("Reconciled: %d claims whose reply was lost run now", len(unknown))
-            if self.gate.is_active:
-                self.gate.claimed(found)
-            self._turns.found_again(found)
-            self._send(self.screen(found))
+        if self.gate.is_active:
+            self.gate.claimed(found)
+        self._turns.found_again(found)
+        self._send(self.screen(found))
 
     def _freest(self, route: int) -> int:
         """Of the routes of the same queue that of the capsule with most free slots: which one had
@@ -688,11 +719,6 @@ class Dispatcher:
         if self.fault:
             self._outage_s = self.outage_s
         self.fault, self._fault_since = fault, time.monotonic()
-
-    def _forget_settled(self, held: Set[int]) -> None:
-        for route, count in self._pending.keep(held).items():
-            self._free(route, count)
-            self._turns.changed(route, -count)
 
     def _free(self, route: int, slots: int) -> None:
         self._valve.release(self._capsule_of[route], slots)

@@ -10,11 +10,11 @@ import sys
 import time
 from collections.abc import Mapping
 
-from gokiq.broker import LEASE_S, Broker
+from gokiq.broker import LEASE_S
 from gokiq.errors import ConnectionLost, GokiqError, ReplyError
 from gokiq.identity import Fate, fate, is_proved_dead
-from gokiq.reaper import RENEW_S, SETTLE_IN_S
-from gokiq.redis_info import uptime_s
+from gokiq.owners import NO_SIGN, Dead, Owners
+from gokiq.reaper import Watch
 from gokiq.redis_link import RedisLink
 from gokiq.redis_url import address_from_url, find_url, origin
 
@@ -24,7 +24,7 @@ LOOK_S = 0.5
 EPILOG = """\
 A gokiq-fast that was killed leaves the jobs that it had claimed to the next one. Where none is to
 start again, this gives them back to their queues. One that runs is left alone. A process killed on
-another host is believed dead when its lease has run out, within 15 seconds.
+another host is believed dead when it has given no sign of life for 15 seconds.
 
 environment: REDIS_URL REDIS_PROVIDER
 """
@@ -59,32 +59,50 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 async def _give_back(link: RedisLink) -> int:
-    broker = Broker(link, link, identity="", queues=[], dead_max_jobs=0, dead_timeout_s=0)
-    began = time.monotonic()
-    # A Redis that has just come up, or back, holds no lease yet of those that live.
-    believe_from = began + max(SETTLE_IN_S, LEASE_S + RENEW_S - await uptime_s(link))
-    deadline = max(began + LEASE_S, believe_from) + LOOK_S
+    owners, watch = Owners(link), Watch()
+    deadline = time.monotonic() + LEASE_S + 2 * LOOK_S
+    met = await _all_claims(owners)
     given = 0
     while True:
-        owners = await broker.owners()
+        signs = {**dict.fromkeys(met, NO_SIGN), **await owners.signs()}
+        silent = watch.look(signs)
+        entries = await owners.entries()
         alive = []
-        leases = await broker.leases(list(owners))
-        for (identity, about), has_lease in zip(owners.items(), leases, strict=True):
-            proved = is_proved_dead(about)
-            if not proved and (has_lease or time.monotonic() < believe_from):
+        for identity, sign in signs.items():
+            about = entries.get(identity, {})
+            dead = Dead(identity, sign, is_proved_dead(about))
+            if not dead.proved and identity not in silent:
                 alive.append(identity)
                 continue
-            queues = await broker.queues_of(identity, about)
-            moved = len(await broker.adopt(identity, queues, proved=proved))
-            _say(f"{identity} is dead: {moved} jobs went back to their queues")
-            given += moved
-        if all(fate(owners[one]) is Fate.LIVES for one in alive) or time.monotonic() >= deadline:
+            queues = {*await owners.queues_of(identity, about), *met.get(identity, ())}
+            moved, is_struck = await owners.adopt(dead, sorted(queues))
+            if not moved and not is_struck:  # it has come back
+                alive.append(identity)
+                continue
+            _say(f"{identity} is dead: {len(moved)} jobs went back to their queues")
+            given += len(moved)
+            met.pop(identity, None)
+        if all(fate(entries.get(one, {})) is Fate.LIVES for one in alive):
+            break
+        if time.monotonic() >= deadline:
             break
         await asyncio.sleep(LOOK_S)
     for identity in alive:
         _say(f"{identity} is alive and keeps its jobs: stop it if you want them back")
     _say(f"{given} jobs given back, {len(alive)} gokiq processes alive")
     return 0
+
+
+async def _all_claims(owners: Owners) -> dict[str, set[str]]:
+    """Identity -> queues of all claims in Redis, whoever registers or renews."""
+    met: dict[str, set[str]] = {}
+    cursor = 0
+    while True:
+        cursor, found = await owners.scan(cursor)
+        for identity, queue in found:
+            met.setdefault(identity, set()).add(queue)
+        if cursor == 0:
+            return met
 
 
 def _say(line: str) -> None:

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gokiq.app import AppInfo
-from gokiq.broker import OWNERS, lease_key
+from gokiq.broker import OWNERS
 from gokiq.control import PAUSED, Control
 from gokiq.errors import ConfigError
 from gokiq.job import describe
 from gokiq.limits import Kind, Target, parse_target
+from gokiq.owners import Owners
 from gokiq.redis_link import RedisLink
 
 #: How long processes have to answer, seconds; of those that do not, only what Redis says is known.
@@ -42,10 +43,7 @@ class Answers:
 async def ask(link: RedisLink) -> Answers:
     """Ask every living process. Raises ConnectionLost, ReplyError."""
     control = Control(link)
-    owners = sorted(_text(key) for key in await link.call("HKEYS", OWNERS))
-    if owners:
-        has = await link.pipeline([("EXISTS", lease_key(one)) for one in owners])
-        owners = [one for one, lease in zip(owners, has, strict=True) if lease]
+    owners = sorted(await Owners(link).living())
     word = secrets.token_hex(8)
     await control.ask(word)
     deadline = time.monotonic() + PATIENCE_S

@@ -28,9 +28,11 @@ from gokiq.fleet import Fleet
 from gokiq.health import HealthServer
 from gokiq.heartbeat import Heartbeat, Sources
 from gokiq.identity import Identity, new_identity
+from gokiq.lease import Lease
 from gokiq.log import configure, get_logger
 from gokiq.monitor import Monitor
 from gokiq.notify import Notifier
+from gokiq.owners import Owners
 from gokiq.poller import Poller
 from gokiq.procstat import rss_kb
 from gokiq.quarantine import Quarantine
@@ -171,7 +173,8 @@ class Runner:
         limits = Limits(config.max_rss_mb, config.max_jobs, config.max_age_s)
         hang_timeout_s = config.hang_timeout_s
         timeouts = Timeouts(self._fleet, self._monitor, quarantine, hang_timeout_s=hang_timeout_s)
-        reaper = Reaper(broker, self._identity, dispatcher)
+        lease = Lease(broker, self._identity, dispatcher)
+        reaper = Reaper(broker, dispatcher, lease)
         sources = Sources(
             running=dispatcher.running,
             rss_kb=self._rss_kb,
@@ -192,7 +195,8 @@ class Runner:
         redis_watch = RedisWatch(broker.link)
         broker.about = self._database(app)
         try:
-            await reaper.first()
+            await lease.first()
+            await reaper.look()
             await self._check_database(broker, app)
             await heartbeat.prune()
             await control.first()
@@ -229,7 +233,9 @@ class Runner:
                 tasks.create_task(poller.run(), name="poller"),
                 loop,
                 tasks.create_task(heartbeat.run(), name="heartbeat"),
+                tasks.create_task(lease.run(), name="lease"),
                 tasks.create_task(reaper.run(), name="reaper"),
+                tasks.create_task(dispatcher.reconciler.run(dispatcher.audit), name="audit"),
                 tasks.create_task(waker.run(), name="waker"),
                 tasks.create_task(control.run(), name="control"),
                 tasks.create_task(quarantine.run(), name="quarantine"),
@@ -247,7 +253,7 @@ class Runner:
             if self._config.sidecar is None:  # another's workers send their beats elsewhere
                 running.append(tasks.create_task(timeouts.run(), name="timeouts"))
             self._status.serving = Serving(
-                app, valve, dispatcher, reaper, heartbeat, poller, redis_watch, queue_status, loop
+                app, valve, dispatcher, lease, heartbeat, poller, redis_watch, queue_status, loop
             )
 
             def quiet() -> None:
@@ -312,6 +318,7 @@ class Runner:
         return Broker(
             self._link(app, "claims"),
             self._link(app, "housekeeping"),
+            lease=self._link(app, "lease"),
             identity=self._identity.name,
             queues=[route.queue for route in app.routes],
             dead_max_jobs=app.dead_max_jobs,
@@ -347,7 +354,7 @@ class Runner:
     async def _check_database(self, broker: Broker, app: AppInfo) -> None:
         if app.database is None:
             return
-        owners = await broker.owners()
+        owners = await Owners(broker.link).entries()
         owners.pop(broker.identity, None)
         if line := database_room.warning(app.database, self._config.workers, owners.values()):
             log.warning("%s", line)

@@ -18,11 +18,11 @@ from gokiq.exposition import CONTENT_TYPE, Family, counter, gauge, labelled, ren
 from gokiq.fleet import Fleet
 from gokiq.health import Page, Pages
 from gokiq.heartbeat import Heartbeat
+from gokiq.lease import Lease
 from gokiq.monitor import Monitor
 from gokiq.poller import Poller
 from gokiq.procstat import rss_kb
 from gokiq.queue_status import QueueStatus
-from gokiq.reaper import Reaper
 from gokiq.redis_info import RedisWatch
 from gokiq.redis_link import RedisLink
 from gokiq.sidecar import State
@@ -43,7 +43,7 @@ class Serving:
     app: AppInfo
     valve: Valve
     dispatcher: Dispatcher
-    reaper: Reaper
+    lease: Lease
     heartbeat: Heartbeat
     poller: Poller
     redis: RedisWatch
@@ -100,7 +100,7 @@ class Status:
         return ""
 
     def _redis_fault(self, parts: Serving) -> str:
-        return parts.dispatcher.fault or parts.reaper.fault or parts.heartbeat.fault
+        return parts.dispatcher.fault or parts.lease.fault or parts.heartbeat.fault
 
     def _ready_workers(self) -> int:
         return sum(w.state is State.READY and not w.is_solo for w in self._fleet.workers)
@@ -215,6 +215,15 @@ class Status:
             "gokiq_outcomes_dropped_total",
             "Outcomes that came after their claim had been adopted; those jobs run twice.",
             dispatcher.dropped,
+        )
+        audits = dispatcher.reconciler
+        yield labelled(
+            "counter",
+            "gokiq_claims_audited_total",
+            "Claims in which Redis and we differed at an audit: of no process (they were run), and"
+            " no longer ours.",
+            "what",
+            {"unknown": audits.unknown, "gone": audits.gone},
         )
         yield labelled(
             "counter",

@@ -10,7 +10,7 @@
 --   S, then S times: gate of the step (0: none), C, then C times: gate of the job (0: none), payload
 --     C = -1: the step takes the oldest jobs of its queue, whichever they are
 -- KEYS: those of the guards that have one (all but room), in their order, behind all others
---   permits: hash owner -> jobs. An owner without a lease holds none
+--   permits: hash owner -> jobs. An owner without a lease holds none: who adopts takes it away
 --   bucket: the time at which the next token would come to a full one (GCRA), microseconds since the epoch
 --   window: number of the window and jobs in it, N:USED
 
@@ -20,6 +20,10 @@ local owner
 local function now_us()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+local function has_lease(of)
+  return redis.call('HEXISTS', 'gokiq:leases', of) == 1 or redis.call('EXISTS', 'gokiq:lease:' .. of) == 1
 end
 
 local reads = {}
@@ -34,7 +38,7 @@ function reads.permits(guard)
   for i = 1, #all, 2 do
     if all[i] == owner then
       guard.written = tonumber(all[i + 1])
-    elseif redis.call('EXISTS', 'gokiq:lease:' .. all[i]) == 1 then
+    elseif has_lease(all[i]) then
       guard.others = guard.others + tonumber(all[i + 1])
     else
       redis.call('HDEL', guard.key, all[i])
@@ -137,12 +141,13 @@ local function consume(number, jobs)
 end
 
 -- Writes what was taken; four numbers of each guard: jobs that it would still admit, microseconds until it admits one
--- more (0 unless it is a rate without room), jobs of other owners, and of this one.
-local function write_guards()
+-- more (0 unless it is a rate without room), jobs of other owners, and of this one. A late call writes nothing: what it
+-- says of its owner is old.
+local function write_guards(is_late)
   local said = {}
   for i = 1, #guards do
     local guard = guards[i]
-    writes[guard.kind](guard)
+    if not is_late then writes[guard.kind](guard) end
     said[4 * i - 3] = guard.room
     said[4 * i - 2] = math.ceil(guard.wait or 0)
     said[4 * i - 1] = guard.others or 0

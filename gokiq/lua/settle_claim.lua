@@ -1,6 +1,6 @@
 -- Settle finished jobs and claim new ones, in one atomic step.
 --
--- KEYS  1 lease of this owner         5 stat:failed
+-- KEYS  1 gokiq:leases                5 stat:failed
 --       2 retry                       6 stat:processed:DAY
 --       3 dead                        7 stat:failed:DAY
 --       4 stat:processed
@@ -8,6 +8,8 @@
 -- ARGV  1 R                            4 dead_max_jobs
 --       2 number of the first claim    5 TTL of the day counters, s
 --       3 oldest score kept in dead    6 bytes of jobs that a group takes, one job at least
+--                                      7 identity of this owner
+--                                      8 its epoch
 --       then, in this order:
 --       for each route: n, then n claim numbers that ended well (one processed each)
 --       S, then S times: op, route, number, processed, failed, score, payload
@@ -16,12 +18,15 @@
 --       0, or 1 and what lua/guards.lua reads: claims are guarded
 --       G, then G times: want, E, then E times: route, most
 --         a group (capsule) takes up to `want` jobs, entry by entry, up to `most` from each
--- Reply {lease held 0/1, outcomes dropped because the claim was no longer held,
+-- Reply {lease held, and of this epoch, 0/1, outcomes dropped because the claim was no longer held,
 --        error text or '', {numbers of special outcomes that could not be written},
 --        {ordinals of groups that took no more because of their bytes},
 --        {payloads of entry 1}, {payloads of entry 2}, ...}  oldest job first; of an entry whose jobs were chosen
 --        the ordinals of those taken, and, negative, of those that are gone
 --       behind them, if claims are guarded, what the guards say
+--
+-- An owner raises its epoch before it looks at what it holds. A call with an older one comes late, for it was held up by the
+-- network until its owner had given it up: it settles, under the fence as ever, and claims nothing, for nobody would know.
 --
 -- A claim is written before its job leaves the list, and an outcome before its claim is released: if Redis refuses a
 -- write half-way (maxmemory), the job is still in one place at least.
@@ -30,7 +35,7 @@ local R = tonumber(ARGV[1])
 local number = tonumber(ARGV[2])
 local dead_floor, dead_max, day_ttl = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local budget = tonumber(ARGV[6])
-local at = 7
+local at = 9
 local CHUNK = 1000 -- unpack() must stay far below Lua's stack limit
 
 local function claims_of(r) return KEYS[6 + 2 * r] end
@@ -95,10 +100,12 @@ end
 count(KEYS[4], KEYS[6], processed)
 count(KEYS[5], KEYS[7], failed)
 
-local lease = redis.call('EXISTS', KEYS[1])
+local lease = redis.call('HGET', KEYS[1], ARGV[7])
+local is_held = lease and string.match(lease, '^%d+') == ARGV[8]
+local is_late = lease and not is_held
 local cut_groups = {}
-local reply = { lease, dropped, refusal, unwritten, cut_groups }
-local open = lease == 1 and refusal == ''
+local reply = { is_held and 1 or 0, dropped, refusal, unwritten, cut_groups }
+local open = is_held and refusal == ''
 
 -- Of the current group: bytes that it may still take, whether it has taken any, and whether that was all for now.
 local bytes_left, has_taken, is_cut = 0, false, false
@@ -232,5 +239,5 @@ for group = 1, G do
   if is_cut then cut_groups[#cut_groups + 1] = group end
 end
 
-if is_guarded then reply[#reply + 1] = write_guards() end
+if is_guarded then reply[#reply + 1] = write_guards(is_late) end
 return reply

@@ -11,9 +11,10 @@ import redis
 
 from devtools.redis_server import RedisServer
 from gokiq.app import RedisAddress
-from gokiq.broker import CLAIM_BYTES, Broker, Move, Settlement, claims_key, lease_key
+from gokiq.broker import CLAIM_BYTES, LEASES, Broker, Move, Settlement, claims_key, lease_key
 from gokiq.core import DEAD, DISCARDED, INTERNAL, REFUSED, RETRY, SHUTDOWN, Job, Outcome
 from gokiq.errors import ReplyError
+from gokiq.owners import NO_SIGN, Dead, Owners
 from gokiq.promotion import Fate, Push
 from gokiq.redis_link import RedisLink
 
@@ -64,6 +65,20 @@ def well(*numbers: int) -> Settlement:
     settlement = Settlement()
     settlement.add_well(0, [Job(number, 0, b"", 0.0) for number in numbers])
     return settlement
+
+
+def lose_lease(client: redis.Redis) -> None:
+    client.hdel(LEASES, ME)
+    client.delete(lease_key(ME))
+
+
+async def sign_of(broker: Broker) -> bytes:
+    return (await Owners(broker.link).signs())[ME]
+
+
+async def adopt(broker: Broker, sign: bytes) -> list[str]:
+    """As a peer does that has seen this sign of life for too long."""
+    return (await Owners(broker.link).adopt(Dead(ME, sign, proved=False), ["a", "b"]))[0]
 
 
 async def claim(
@@ -152,7 +167,7 @@ def test_without_a_lease_nothing_is_claimed(play: Any, client: redis.Redis) -> N
     client.lpush("queue:a", "1")
 
     async def scene(broker: Broker) -> Any:
-        client.delete(lease_key(ME))
+        lose_lease(client)
         return await broker.settle_claim(Settlement(), [(1, [(0, 1)])])
 
     taken = play(scene)
@@ -277,8 +292,8 @@ def test_outcomes_of_adopted_claims_are_fenced_off(play: Any, client: redis.Redi
 
     async def scene(broker: Broker) -> Any:
         await broker.settle_claim(Settlement(), [(1, [(0, 1)])])
-        client.delete(lease_key(ME))
-        assert len(await broker.adopt(ME, ["a", "b"], proved=False)) == 1
+        lose_lease(client)
+        assert len(await adopt(broker, await sign_of(broker))) == 1
         return await broker.settle_claim(
             settle((0, Outcome(1, RETRY, counts=3, score=1.0, payload=b"x"))), []
         )
@@ -338,8 +353,8 @@ def test_adoption_keeps_the_order_and_strikes_the_owner(play: Any, client: redis
 
     async def scene(broker: Broker) -> int:
         await broker.settle_claim(Settlement(), [(2000, [(0, 1200), (1, 5)])])
-        client.delete(lease_key(ME))
-        return len(await broker.adopt(ME, ["a", "b"], proved=False))
+        lose_lease(client)
+        return len(await adopt(broker, await sign_of(broker)))
 
     assert play(scene) == 1201
     assert client.lrange("queue:a", 0, -1)[::-1] == jobs
@@ -352,7 +367,7 @@ def test_a_living_owner_is_not_adopted(play: Any, client: redis.Redis) -> None:
 
     async def scene(broker: Broker) -> int:
         await broker.settle_claim(Settlement(), [(1, [(0, 1)])])
-        return len(await broker.adopt(ME, ["a"], proved=False))
+        return len(await adopt(broker, NO_SIGN))
 
     assert play(scene) == 0
     assert client.hlen(claims_key(ME, "a")) == 1
@@ -365,9 +380,10 @@ def test_held_claims_tell_number_route_and_payload(play: Any, client: redis.Redi
 
     async def scene(broker: Broker) -> Any:
         await broker.settle_claim(Settlement(), [(2, [(0, 1), (1, 1)])])
-        return await broker.held_claims()
+        held = await broker.held_numbers()
+        return held, [one async for piece in broker.claims(held) for one in piece]
 
-    assert play(scene) == {1: (0, b"1"), 2: (1, b"x")}
+    assert play(scene) == ({1: 0, 2: 1}, [(1, 0, b"1"), (2, 1, b"x")])
 
 
 def test_lost_scripts_are_loaded_again(play: Any, client: redis.Redis) -> None:

@@ -222,6 +222,13 @@ def test_a_redis_that_answers_reads_and_refuses_writes_is_asked_less_and_less(
 
     async def scene(stage: Stage) -> None:
         await stage.until(lambda: len(stage.sidecar.seen) == 3)
+        real = stage.broker.raise_epoch
+
+        async def counted() -> bool:
+            stage.calls += 1
+            return await real()
+
+        stage.broker.raise_epoch = counted  # type: ignore[method-assign]
         client.config_set("min-replicas-to-write", 1)
         try:
             stage.calls = 0

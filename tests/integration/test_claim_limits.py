@@ -20,7 +20,7 @@ from devtools.null_sidecar import Entry, Judge, NullSidecar, NullWorker, all_wel
 from devtools.redis_server import RedisServer
 from gokiq import core
 from gokiq.app import RedisAddress, app_info
-from gokiq.broker import Broker, claims_key, lease_key
+from gokiq.broker import LEASES, Broker, claims_key, lease_key
 from gokiq.core import Outcome
 from gokiq.dependencies import Dependency
 from gokiq.dispatcher import Dispatcher
@@ -360,6 +360,7 @@ def test_what_a_dead_owner_held_is_free_once_its_lease_is_gone_and_not_before(
         await stage.settled()
         assert stage.out("a") == 6
         assert client.hlen(permits_key(queue("a"))) == 2 - (held == 6)
+        client.hdel(LEASES, first.name)
         client.delete(lease_key(first.name))
         await stage.until(lambda: int(client.hlen(claims_key(second.name, "a"))) == 6)
         assert client.hkeys(permits_key(queue("a"))) == [second.name.encode()]

@@ -433,7 +433,7 @@ def test_without_lease_nothing_is_claimed_until_it_is_renewed(
     play: Any, client: redis.Redis
 ) -> None:
     async def scene(stage: Stage) -> None:
-        client.delete(f"gokiq:lease:{ME}")
+        client.hdel("gokiq:leases", ME)
         push(client, 3)
         await asyncio.wait_for(stage.dispatcher.lease_lost.wait(), LIMIT_S)
         assert client.llen("queue:default") == 3

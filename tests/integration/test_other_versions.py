@@ -5,6 +5,7 @@ claim is lost because of the rest.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Awaitable, Callable
 
@@ -12,11 +13,11 @@ import pytest
 import redis
 
 from devtools.redis_server import RedisServer
-from gokiq import give_back
+from gokiq import give_back, reaper
 from gokiq.app import RedisAddress
-from gokiq.broker import OWNERS, Broker, claims_key, lease_key
+from gokiq.broker import LEASE_S, OWNERS, Broker, claims_key, lease_key
 from gokiq.identity import new_identity
-from gokiq.reaper import Reaper
+from gokiq.reaper import Reaper, Watch
 from gokiq.redis_link import RedisLink
 
 OTHER = "shop[1]*:4711:0ccb2d0f20bd"
@@ -41,10 +42,9 @@ ENTRIES = {
 
 
 class Idle:
-    """A dispatcher that never loses its lease."""
+    """A dispatcher and a lease with which nothing is wrong."""
 
-    def __init__(self) -> None:
-        self.lease_lost = asyncio.Event()
+    fault = ""
 
     def poke(self) -> None:
         """Nothing."""
@@ -69,12 +69,14 @@ def with_link(server: RedisServer, work: Callable[[RedisLink], Awaitable[object]
 
 
 async def look(link: RedisLink) -> None:
-    """One round of the reaper, which believes leases."""
-    identity = new_identity()
+    """Looks of the reaper until it has looked for a lease's time."""
     broker = Broker(
-        link, link, identity=identity.name, queues=["x"], dead_max_jobs=9, dead_timeout_s=9
+        link, link, identity=new_identity().name, queues=["x"], dead_max_jobs=9, dead_timeout_s=9
     )
-    await Reaper(broker, identity, Idle()).adopt()  # type: ignore[arg-type]
+    part = Reaper(broker, Idle(), Idle())  # type: ignore[arg-type]
+    part._watch = Watch(itertools.count(step=LEASE_S / 2).__next__)
+    for _ in range(3):
+        await part.look()
 
 
 def assert_adopted(client: redis.Redis) -> None:
@@ -113,8 +115,9 @@ def test_giving_back_reads_them_as_well(
     server: RedisServer, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(client, ENTRIES["no queues"])
-    monkeypatch.setattr(give_back, "LEASE_S", 0.0)
-    monkeypatch.setattr(give_back, "RENEW_S", 0.0)
+    client.set(lease_key(NAMESAKE), "1", ex=30)
+    client.hset(OWNERS, NAMESAKE, "{}")
+    monkeypatch.setattr(reaper, "LEASE_S", 0.0)
 
     with_link(server, give_back._give_back)
 

@@ -9,14 +9,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 import redis
 
 from devtools.null_sidecar import hello
 from devtools.redis_server import RedisServer
-from gokiq import config, reaper, supervisor
+from gokiq import config, supervisor
 from gokiq.app import RedisAddress, app_info
-from gokiq.broker import OWNERS, Broker, Settlement, claims_key, lease_key
+from gokiq.broker import Broker
 from gokiq.heartbeat import Heartbeat, Sources
 from gokiq.identity import new_identity, start_ticks
 from gokiq.monitor import Monitor
@@ -40,90 +39,6 @@ async def owner(server: RedisServer, identity: str) -> AsyncIterator[Broker]:
         yield Broker(link, link, identity=identity, queues=["a"], dead_max_jobs=9, dead_timeout_s=9)
     finally:
         await link.close()
-
-
-class Idle:
-    """A dispatcher that never loses its lease."""
-
-    def __init__(self) -> None:
-        self.lease_lost = asyncio.Event()
-
-    def poke(self) -> None:
-        """Nothing."""
-
-
-def test_leases_that_ran_out_while_redis_refused_writes_are_not_believed_at_once(
-    server: RedisServer, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reaper, "LEASE_S", 1.0)  # Redis is older than that
-    monkeypatch.setattr(reaper, "SETTLE_IN_S", 0.0)
-    monkeypatch.setattr(reaper, "RENEW_S", 0.05)
-    monkeypatch.setattr(reaper, "ADOPT_S", 0.05)
-    client.lpush("queue:a", "job")
-
-    async def scene() -> None:
-        async with owner(server, PEER) as peer, owner(server, ME) as mine:
-            await peer.renew({})
-            await peer.settle_claim(Settlement(), [(1, [(0, 1)])])
-            monkeypatch.setattr(reaper, "uptime_s", _long_up)
-            part = reaper.Reaper(mine, new_identity(), Idle())  # type: ignore[arg-type]
-            await part.first()
-            monkeypatch.setattr(reaper, "LEASE_S", LIMIT_S)
-            rounds = 0
-            real = mine.owners
-
-            async def owners() -> Any:
-                nonlocal rounds
-                rounds += 1
-                return await real()
-
-            monkeypatch.setattr(mine, "owners", owners)
-            running = asyncio.create_task(part.run())
-            client.execute_command("ACL", "SETUSER", "default", "-pexpire")
-            try:
-                client.delete(lease_key(PEER), lease_key(ME))
-                at = rounds
-                await until(lambda: not client.exists(lease_key(ME)) and rounds == at)
-                await asyncio.sleep(1.5)  # a renewal is refused meanwhile
-            finally:
-                client.execute_command("ACL", "SETUSER", "default", "+pexpire")
-            at = rounds
-            await until(lambda: client.exists(lease_key(ME)) and rounds >= at + 3)
-            running.cancel()
-            assert client.hlen(claims_key(PEER, "a")) == 1
-
-    asyncio.run(scene())
-
-
-async def _long_up(link: RedisLink) -> float:
-    return 1e6
-
-
-def test_an_owner_that_comes_back_while_it_is_adopted_stays_in_the_register(
-    server: RedisServer, client: redis.Redis
-) -> None:
-    client.lpush("queue:a", "1", "2")
-
-    async def scene() -> None:
-        async with owner(server, PEER) as peer, owner(server, ME) as mine:
-            await peer.renew({})
-            await peer.settle_claim(Settlement(), [(1, [(0, 1)])])
-            client.delete(lease_key(PEER))
-            real = mine._adopt
-
-            async def then_it_comes_back(*args: Any) -> Any:
-                answer = await real(*args)
-                await peer.renew({})
-                await peer.settle_claim(Settlement(), [(2, [(0, 2)])])
-                return answer
-
-            mine._adopt = then_it_comes_back  # type: ignore[assignment]
-            await mine.adopt(PEER, ["a"], proved=False)
-            assert client.exists(lease_key(PEER))
-            assert client.hexists(OWNERS, PEER)
-            assert client.hlen(claims_key(PEER, "a")) == 2
-
-    asyncio.run(scene())
 
 
 def test_a_root_that_cannot_be_started_again_at_once_is_tried_again(tmp_path: Path) -> None:

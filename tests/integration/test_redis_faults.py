@@ -27,7 +27,7 @@ from gokiq.core import Outcome
 from gokiq.dispatcher import Dispatcher
 from gokiq.fleet import Fleet
 from gokiq.identity import new_identity
-from gokiq.reaper import Reaper
+from gokiq.lease import Lease
 from gokiq.redis_link import RedisLink
 from gokiq.valve import Valve
 from gokiq.waker import Waker
@@ -167,14 +167,14 @@ async def parts(server: RedisServer, proxy: Proxy, path: Path) -> AsyncIterator[
     fleet.on_finished, fleet.on_orphans = dispatcher.finished, dispatcher.give_back
     fleet.on_room = dispatcher.room_changed
     fleet.welcome_all(ME, [{"capsule": "default", "queue": "default"}])
-    reaper = Reaper(broker, new_identity(), dispatcher)
-    await reaper.first()
+    lease = Lease(broker, new_identity(), dispatcher)
+    await lease.first()
     scene = Scene(server, proxy, dispatcher)
     async with (
         NullSidecar(path, greeting, judge=scene.judge),
         asyncio.TaskGroup() as tasks,
     ):
-        loops = (dispatcher, fleet, Waker(links[2], dispatcher), reaper)
+        loops = (dispatcher, fleet, Waker(links[2], dispatcher), lease)
         running = [tasks.create_task(part.run()) for part in loops]
         try:
             yield scene
@@ -378,6 +378,29 @@ def test_the_reply_of_a_claim_is_lost(play: Play) -> None:
         stage.jobs += more
         stage.client.lpush("queue:default", *more)
         await stage.until(lambda: stage.proxy.lost > lost)
+
+    play(scene)
+
+
+def test_a_claim_that_comes_after_its_owner_gave_it_up_claims_nothing(play: Play) -> None:
+    """The network held it back: nobody would know of those jobs."""
+
+    async def scene(stage: Scene) -> None:
+        await stage.middle()
+        stage.hold()
+        stage.proxy.keep_request(b"EVALSHA")
+        worker = stage._worker
+        assert worker is not None
+        numbers, stage._open = stage._open, []
+        worker.report(stage._outcomes(numbers))
+        await stage.until(lambda: stage.dispatcher.fault)
+        await stage.until(lambda: len(stage._open) == SLOTS)  # given up; another call went through
+        waiting = stage.client.llen("queue:default")
+        stage.proxy.deliver_late()
+        await stage.until(lambda: stage.proxy.delivered_late)
+        assert stage.client.llen("queue:default") == waiting
+        assert stage.client.hlen(claims_key(ME, "default")) == SLOTS
+        stage.end_all()
 
     play(scene)
 

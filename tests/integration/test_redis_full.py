@@ -8,18 +8,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
 import redis
 
 from devtools.redis_server import RedisServer
-from gokiq import reaper
+from gokiq import lease
 from gokiq.app import RedisAddress
-from gokiq.broker import OWNERS, Broker, Settlement, claims_key, lease_key
+from gokiq.broker import LEASES, OWNERS, Broker, lease_key
 from gokiq.identity import new_identity
-from gokiq.reaper import Reaper
+from gokiq.lease import Lease
 from gokiq.redis_link import RedisLink
 
-ME, PEER = "host:1:dddddddddddd", "host:2:eeeeeeeeeeee"
+ME = "host:1:dddddddddddd"
 ABOUT = {"hostname": "elsewhere"}
 
 
@@ -47,12 +46,14 @@ def test_a_lease_is_renewed_while_redis_is_full(server: RedisServer, client: red
         async with owner(server, ME) as mine:
             await mine.renew(ABOUT)
             client.pexpire(lease_key(ME), 3000)
+            before = client.hget(LEASES, ME)
             client.config_set("maxmemory", 1)
             try:
                 assert await mine.renew(ABOUT)
             finally:
                 client.config_set("maxmemory", 0)
             assert client.pttl(lease_key(ME)) > 3000
+            assert client.hget(LEASES, ME) > before
 
     asyncio.run(scene())
 
@@ -63,11 +64,11 @@ def test_a_lease_that_has_run_out_is_taken_again_while_redis_is_full(
     async def scene() -> None:
         async with owner(server, ME) as mine:
             await mine.renew(ABOUT)
-            client.delete(lease_key(ME))
+            client.delete(lease_key(ME), LEASES)
             client.config_set("maxmemory", 1)
             try:
                 assert not await mine.renew(ABOUT), "it had run out, and that must be said"
-                assert client.exists(lease_key(ME))
+                assert client.exists(lease_key(ME), LEASES) == 2
             finally:
                 client.config_set("maxmemory", 0)
 
@@ -86,44 +87,12 @@ def test_a_changed_entry_of_the_register_is_written(
     asyncio.run(scene())
 
 
-def test_who_starts_does_not_believe_at_once_that_a_lease_is_missing(
-    server: RedisServer, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Redis is back after an outage that was longer than a lease: the owners renew theirs now."""
-    client.lpush("queue:a", "job")
-
-    async def long_up(link: RedisLink) -> float:
-        return 1e6
-
-    monkeypatch.setattr(reaper, "uptime_s", long_up)
-    monkeypatch.setattr(reaper, "SETTLE_IN_S", 1.0)
-    monkeypatch.setattr(reaper, "ADOPT_S", 0.05)
-    monkeypatch.setattr(reaper, "RENEW_S", 0.05)
-
-    async def scene() -> None:
-        async with owner(server, PEER) as peer, owner(server, ME) as mine:
-            await peer.renew(ABOUT)
-            await peer.settle_claim(Settlement(), [(1, [(0, 1)])])
-            client.delete(lease_key(PEER))
-            part = Reaper(mine, new_identity(), Idle())  # type: ignore[arg-type]
-            await part.first()
-            assert client.hlen(claims_key(PEER, "a")) == 1
-            running = asyncio.create_task(part.run())
-            async with asyncio.timeout(30):
-                while client.hlen(claims_key(PEER, "a")):
-                    await asyncio.sleep(0.01)
-            running.cancel()
-            assert client.llen("queue:a") == 1
-
-    asyncio.run(scene())
-
-
 def test_a_refused_renewal_is_tried_again_within_a_second(
     server: RedisServer, client: redis.Redis
 ) -> None:
     async def scene() -> None:
         async with owner(server, ME) as mine:
-            part = Reaper(mine, new_identity(), Idle())  # type: ignore[arg-type]
+            part = Lease(mine, new_identity(), Idle())  # type: ignore[arg-type]
             await part.first()
             part._dispatcher.lease_lost.set()
             client.execute_command("ACL", "SETUSER", "default", "-pexpire")
@@ -135,11 +104,11 @@ def test_a_refused_renewal_is_tried_again_within_a_second(
                 assert "pexpire" in part.fault
             finally:
                 client.execute_command("ACL", "SETUSER", "default", "+pexpire")
-            client.delete(lease_key(ME))
-            async with asyncio.timeout(reaper.RENEW_S):
+            client.delete(LEASES)
+            async with asyncio.timeout(lease.RENEW_S):
                 while part.fault:
                     await asyncio.sleep(0.01)
-            assert client.exists(lease_key(ME))
+            assert client.hexists(LEASES, ME)
             running.cancel()
 
     asyncio.run(scene())
