@@ -73,6 +73,8 @@ class Breaker:
         self._since = clock()
         self._openings = 0
         self._retry_at = 0.0
+        #: Why it opened last.
+        self.why = ""
         self._out = self._successes = 0
 
     @property
@@ -119,7 +121,7 @@ class Breaker:
         if self._state == "open" or claimed_at < self._since:
             return False
         if not ok:
-            self._open()
+            self._open("a job that was let through failed")
             return False
         self._out = max(0, self._out - 1)
         self._successes += 1
@@ -141,13 +143,14 @@ class Breaker:
             self._openings = 0  # it has held for a while
         jobs = len(self._recent)
         if jobs >= self._settings.volume and self._failures >= self._settings.failure_rate * jobs:
-            self._open()
+            self._open(f"{self._failures} of the last {jobs} jobs failed")
 
-    def _open(self) -> None:
+    def _open(self, why: str) -> None:
         """Source of the jitter: M. Brooker, Exponential Backoff and Jitter, AWS 2015 (here half of
         the pause is kept, so that it never is next to nothing).
         """
         now = self._clock()
+        self.why = why
         self._turn("open", now)
         pause_s = min(
             self._settings.longest_pause_s, self._settings.pause_s * 2.0 ** min(self._openings, 60)

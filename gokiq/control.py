@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pwd
 import random
-from collections.abc import Awaitable, Callable, Mapping
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +25,10 @@ log = get_logger("control")
 LIMITS = "gokiq:limits"
 #: Set of queues that are paused: Sidekiq Pro's own, so that its Web UI agrees.
 PAUSED = "paused"
+#: Hash `SCOPE:TARGET` or `paused:QUEUE` -> who changed it by a command, for the log.
+CHANGES = "gokiq:changes"
+#: How long it is remembered who, seconds.
+CHANGES_S = 60
 #: A word that whoever wants a status sets; every process answers it under `status_key`.
 ASKED = "gokiq:status:asked"
 #: How long a question, and an answer, stay, seconds.
@@ -32,6 +39,14 @@ LOOK_S = 20.0
 BLIND_LOOK_S = 0.5
 #: Longest pause after the connection was lost, seconds; half of it at least, spread at random.
 RETRY_S = 0.5
+
+
+#: How each kind of limit is told.
+SAID = {
+    Scope.PROCESS: "at most {} at once in each process",
+    Scope.CLUSTER: "at most {} at once in all processes together",
+    Scope.RATE: "{} in all processes together",
+}
 
 
 def status_key(identity: str) -> str:
@@ -45,6 +60,8 @@ class Orders:
 
     rules: Rules
     asked: str
+    #: Who has changed what lately, as `CHANGES` has it.
+    who: Mapping[str, str]
 
 
 class Control:
@@ -59,6 +76,7 @@ class Control:
             ("HGETALL", LIMITS),
             ("SMEMBERS", PAUSED),
             ("GET", ASKED),
+            ("HGETALL", CHANGES),
         ]
         if tracked:
             # Said each time: the connection may be another one.
@@ -68,11 +86,12 @@ class Control:
             answers = (await self._link.pipeline([on, *pairs]))[2::2]
         else:
             answers = await self._link.pipeline(questions)
-        fields, paused, asked = answers
+        fields, paused, asked, who = answers
         rules = from_redis(
             {_text(key): _text(value) for key, value in fields.items()}, map(_text, paused)
         )
-        return Orders(rules, _text(asked or b""))
+        by = {_text(key): _text(value) for key, value in who.items()}
+        return Orders(rules, _text(asked or b""), by)
 
     async def fields(self) -> dict[str, str]:
         """The limits that are set at run time, as they stand in Redis."""
@@ -82,18 +101,27 @@ class Control:
     async def limit(self, scope: Scope, target: Target, value: str | None) -> None:
         """Set a limit; None: what the app's configuration says counts again."""
         field = f"{scope}:{target}"
-        if value is None:
-            await self._link.call("HDEL", LIMITS, field)
-        else:
-            await self._link.call("HSET", LIMITS, field, value)
+        change: tuple[Arg, ...] = ("HSET", LIMITS, field, value or "")
+        await self._change(field, change if value is not None else ("HDEL", LIMITS, field))
 
     async def pause(self, queue: str) -> bool:
         """False when it was paused already."""
-        return bool(await self._link.call("SADD", PAUSED, queue))
+        return bool(await self._change(f"paused:{queue}", ("SADD", PAUSED, queue)))
 
     async def resume(self, queue: str) -> bool:
         """False when it was not paused."""
-        return bool(await self._link.call("SREM", PAUSED, queue))
+        return bool(await self._change(f"paused:{queue}", ("SREM", PAUSED, queue)))
+
+    async def _change(self, what: str, command: tuple[Arg, ...]) -> Any:
+        """The reply to a change, of which processes can say who made it: they are told first."""
+        who: list[tuple[Arg, ...]] = [
+            ("MULTI",),
+            ("HSET", CHANGES, what, _me()),
+            ("EXPIRE", CHANGES, CHANGES_S),
+            command,
+            ("EXEC",),
+        ]
+        return (await self._link.pipeline(who))[-1][-1]
 
     async def ask(self, word: str) -> None:
         """Have every process write its status."""
@@ -145,7 +173,7 @@ class ControlWatch:
             self._complain(error)
             return
         self._asked = orders.asked
-        self._heed(orders.rules)
+        self._heed(orders)
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -187,7 +215,7 @@ class ControlWatch:
         if orders.asked and orders.asked != self._asked:
             self._asked = orders.asked
             await self._on_question(orders.asked)
-        self._heed(orders.rules)
+        self._heed(orders)
 
     def _complain(self, error: ReplyError) -> None:
         """Once for the same refusal. Who may not read these keys goes without."""
@@ -199,10 +227,46 @@ class ControlWatch:
                 error,
             )
 
-    def _heed(self, rules: Rules) -> None:
-        if rules != self._rules:
+    def _heed(self, orders: Orders) -> None:
+        before, rules = self._rules, orders.rules
+        if rules != before:
             self._rules = rules
             self._on_rules(rules)
+            for what, line in changes(before, rules):
+                log.info("%s: %s", line, f"set by {orders.who.get(what, 'somebody')}")
+
+
+def changes(before: Rules, now: Rules) -> Iterator[tuple[str, str]]:
+    """What operators have changed, each as a field of `CHANGES` and a line."""
+    for queue in sorted(now.paused - before.paused):
+        yield f"paused:{queue}", f"queue:{queue} is paused, no more of its jobs are claimed"
+    for queue in sorted(before.paused - now.paused):
+        yield f"paused:{queue}", f"queue:{queue} is resumed"
+    kinds: list[tuple[Scope, Mapping[Target, Any], Mapping[Target, Any]]] = [
+        (Scope.PROCESS, before.process, now.process),
+        (Scope.CLUSTER, before.cluster, now.cluster),
+        (Scope.RATE, before.rates, now.rates),
+    ]
+    for scope, old, new in kinds:
+        for target in sorted(old.keys() | new.keys()):
+            if target not in new:
+                said = f"as the app's configuration says ({scope})"
+            elif target in old and old[target] == new[target]:
+                continue
+            elif new[target] is None:
+                said = f"no limit ({scope})"
+            else:
+                said = SAID[scope].format(new[target])
+            yield f"{scope}:{target}", f"{target}: {said}"
+
+
+def _me() -> str:
+    """Who runs this command, as far as the host knows."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def _text(value: bytes | str) -> str:

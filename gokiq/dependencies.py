@@ -10,8 +10,13 @@ from typing import Any
 from gokiq.adaptive import TOLERANCE, AdaptiveLimit
 from gokiq.breaker import Breaker, BreakerSettings
 from gokiq.errors import ConfigError
+from gokiq.log import get_logger
 from gokiq.overload import Verdict, judge
 
+log = get_logger("limits")
+
+#: Least time between two lines about one limit, seconds: it tries smaller values now and then.
+TELL_S = 5.0
 _KEYS = ("adaptive", "min", "max", "tolerance", "breaker", "errors")
 #: They say whose dependency it is, which is for others to read.
 _MEMBERS = ("queues", "classes")
@@ -39,6 +44,7 @@ class Dependency:
         limit: AdaptiveLimit | None = None,
         breaker: Breaker | None = None,
         errors: Collection[str] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         #: Counts its jobs that are out and have not ended; whoever has the table of jobs sets it.
@@ -46,6 +52,11 @@ class Dependency:
         self._adaptive = limit
         self._breaker = breaker
         self._errors = frozenset(errors)
+        self._clock = clock
+        self._told_breaker = breaker.state if breaker else ""
+        self._told_limit = limit.limit if limit else 0
+        self._told_at = -TELL_S
+        self._why = ""
 
     @classmethod
     def from_settings(
@@ -75,7 +86,7 @@ class Dependency:
             breaker = _breaker(settings.get("breaker", False), clock, rng)
         except ValueError as error:
             raise ConfigError(f"{name}: {error}") from error
-        return cls(name, limit=limit, breaker=breaker, errors=errors)
+        return cls(name, limit=limit, breaker=breaker, errors=errors, clock=clock)
 
     @property
     def in_flight(self) -> int:
@@ -100,6 +111,8 @@ class Dependency:
     def free(self) -> int | None:
         """Jobs that may be claimed now; None = any number."""
         admitted = self._breaker.admit() if self._breaker else None
+        if self._breaker and self._breaker.state != self._told_breaker:
+            self._tell_breaker(self._breaker)
         if self._adaptive is None:
             return admitted
         free = max(0, self._adaptive.limit - self.in_flight)
@@ -141,13 +154,48 @@ class Dependency:
                 self._adaptive.observe(job_class, elapsed_s, self.in_flight)
             else:
                 self._adaptive.overload(self.in_flight)
-        if self._breaker and self._breaker.observe(is_ok, claimed_at) and self._adaptive:
-            self._adaptive.restart()
+                self._why = f"{job_class} failed with {error_class}, which tells of overload"
+        if self._breaker:
+            if self._breaker.observe(is_ok, claimed_at) and self._adaptive:
+                self._adaptive.restart()
+                self._why = "its breaker has closed"
+            if self._breaker.state != self._told_breaker:
+                self._tell_breaker(self._breaker)
+        if self._adaptive:
+            self._tell_limit(self._adaptive)
 
     def waited(self, seconds: float) -> None:
         """One of its jobs waited so long for a connection of its pool."""
         if self._adaptive:
             self._adaptive.waited(seconds)
+            self._why = f"a job waited {seconds:.1f} s for a connection"
+            self._tell_limit(self._adaptive)
+
+    def _tell_breaker(self, breaker: Breaker) -> None:
+        """One line for each change."""
+        self._told_breaker = breaker.state
+        if breaker.state == "open":
+            pause_s = (breaker.retry_at or 0.0) - self._clock()
+            text = "The breaker of %s is open: %s; its jobs wait in their queues for %.1f s"
+            log.warning(text, self.name, breaker.why, pause_s)
+        elif breaker.state == "half-open":
+            log.info("The breaker of %s lets some jobs through, to see how they fare", self.name)
+        else:
+            log.info(
+                "The breaker of %s has closed: the jobs that it let through did well", self.name
+            )
+
+    def _tell_limit(self, limit: AdaptiveLimit) -> None:
+        """A line when it has moved by more than a half since the last one."""
+        if 2 * abs(limit.limit - self._told_limit) <= self._told_limit:
+            return
+        now = self._clock()
+        if now - self._told_at < TELL_S:
+            return
+        why = self._why or f"jobs take {limit.load:.1f} times as long as unloaded"
+        text = "The limit of %s moves from %d to %d: %s"
+        log.info(text, self.name, self._told_limit, limit.limit, why)
+        self._told_limit, self._told_at, self._why = limit.limit, now, ""
 
 
 def _flag(settings: Mapping[str, Any], key: str, default: bool) -> bool:

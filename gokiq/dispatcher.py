@@ -26,7 +26,7 @@ from gokiq.errors import ConnectionLost, ReplyError
 from gokiq.fleet import Fleet
 from gokiq.gate import Gate, Need
 from gokiq.guards import Section
-from gokiq.job import describe
+from gokiq.job import named
 from gokiq.limits import Rules, Target
 from gokiq.log import get_logger
 from gokiq.reconcile import Reconciler
@@ -738,11 +738,10 @@ def linger_s(run_s: float) -> float:
 
 
 def _report(job: Job, outcome: Outcome) -> None:
-    jid, job_class = describe(job.payload)
+    name = named(job.payload)
     log.error(
-        "jid=%s class=%s goes to the dead set as it came, the worker could not judge it: %s: %s",
-        jid,
-        job_class,
+        "%s goes to the dead set as it came, the worker could not judge it: %s: %s",
+        name,
         outcome.error_class or "unknown error",
         outcome.error_message,
     )

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from gokiq.errors import PayloadError
+from gokiq.log import Named
 from gokiq.payload import scan, text
+
+
+def named(payload: bytes) -> Named:
+    """The same for a line of the log: `jid=… class=…`."""
+    jid, job_class = describe(payload)
+    return Named(jid=jid, **{"class": job_class})
 
 
 def describe(payload: bytes) -> tuple[str, str]:

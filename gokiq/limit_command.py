@@ -7,7 +7,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-from gokiq.control import Control
+from gokiq.control import SAID, Control
 from gokiq.errors import ConfigError, ConnectionLost, GokiqError, ReplyError
 from gokiq.known import SidekiqProcess, look
 from gokiq.limits import NONE, Kind, Scope, Target, parse_count, parse_target, queue
@@ -32,12 +32,6 @@ otherwise.
 
 environment: REDIS_URL REDIS_PROVIDER
 """
-
-_SAID = {
-    Scope.PROCESS: "at most {} at once in each process",
-    Scope.CLUSTER: "at most {} at once in all processes together",
-    Scope.RATE: "{} in all processes together",
-}
 
 
 def speak(
@@ -144,7 +138,7 @@ def _lines(fields: Mapping[str, str]) -> Iterator[str]:
         if value == NONE:
             yield f"{target}: no limit ({scope})"
         elif scope in tuple(Scope):
-            yield f"{target}: {_SAID[Scope(scope)].format(value)}"
+            yield f"{target}: {SAID[Scope(scope)].format(value)}"
 
 
 def named(readers: Sequence[SidekiqProcess]) -> str:
@@ -176,7 +170,7 @@ def _tell(target: Target, value: str, changes: Mapping[Scope, str | None]) -> No
         say(f"{target}: no limit")
     else:
         for scope, text in changes.items():
-            say(f"{target}: {_SAID[scope].format(text)}")
+            say(f"{target}: {SAID[scope].format(text)}")
 
 
 class PauseCommand:

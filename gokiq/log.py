@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging as standard
 import os
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from types import SimpleNamespace
 from typing import Any, TextIO
@@ -46,6 +48,21 @@ class Style(StrEnum):
     JSON = "json"
 
 
+class Named(str):
+    """Text that names something, and what it names as fields: JSON lines have them in `ctx`, where
+    Sidekiq's own have jid and class. To be given as an argument of a line.
+    """
+
+    __slots__ = ("fields",)
+    fields: Mapping[str, str]
+
+    def __new__(cls, **fields: str) -> Named:
+        """As `jid=… class=…`, in the order that is given."""
+        made = super().__new__(cls, " ".join(f"{key}={value}" for key, value in fields.items()))
+        made.fields = fields
+        return made
+
+
 class SidekiqFormatter(logging.Formatter):  # type: ignore[misc,unused-ignore]
     """One line for each record, as Sidekiq `major` writes it: the module stands as tid.
 
@@ -62,10 +79,17 @@ class SidekiqFormatter(logging.Formatter):  # type: ignore[misc,unused-ignore]
     def format(self, record: Any) -> str:
         """Render one record as one line."""
         message = record.msg % record.args if record.args else str(record.msg)
+        if getattr(record, "exc_info", None):
+            message += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
         tid = record.name.rpartition(".")[2]
         level = _NAMES.get(record.levelname, record.levelname)
         if self._style is Style.JSON:
-            fields = {"ts": _iso_now(), "pid": self._pid, "tid": tid, "lvl": level, "msg": message}
+            fields: dict[str, object] = {"ts": _iso_now(), "pid": self._pid, "tid": tid}
+            fields |= {"lvl": level, "msg": message}
+            named = record.args if isinstance(record.args, tuple) else ()
+            for one in named:
+                if isinstance(one, Named):
+                    fields["ctx"] = {**one.fields}
             return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
         parts = [f"pid={self._pid} tid={tid}"]
         if self._style is not Style.WITHOUT_TIMESTAMP:
@@ -98,6 +122,18 @@ class _Handler(logging.Handler):  # type: ignore[misc,unused-ignore]
         text = "%d lines were dropped here: nobody read our output fast enough"
         about = {"name": f"{_ROOT}.log", "levelname": "WARNING", "msg": text, "args": (dropped,)}
         return _line(self._form.format(SimpleNamespace(**about)))
+
+
+class _Borrowed(standard.Handler):
+    """Lines of the libraries, which all use the standard library's loggers."""
+
+    def __init__(self, handler: _Handler) -> None:
+        super().__init__(standard.WARNING)
+        self._handler = handler
+
+    def emit(self, record: standard.LogRecord) -> None:
+        """As one of ours."""
+        self._handler.emit(record)
 
 
 #: The spool of a stream, which outlives its handlers so that lines keep their order.
@@ -144,6 +180,10 @@ def configure(*, level: str = "info", style: Style | None = None, major: int = 8
     """
     by_itself = Style.WITHOUT_TIMESTAMP if "DYNO" in os.environ else Style.PRETTY
     handler = _Handler(SidekiqFormatter(style or by_itself, major=major))
+    libraries = standard.getLogger()
+    for borrowed in [one for one in libraries.handlers if isinstance(one, _Borrowed)]:
+        libraries.removeHandler(borrowed)
+    libraries.addHandler(_Borrowed(handler))
     root = logging.getLogger(_ROOT)
     for old in list(root.handlers):
         root.removeHandler(old)

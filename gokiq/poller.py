@@ -11,7 +11,7 @@ from gokiq.app import AppInfo
 from gokiq.broker import Broker, Move
 from gokiq.core import MAX_BODY_BYTES
 from gokiq.errors import ConnectionLost, ExecutorUnavailable, PayloadError, ReplyError
-from gokiq.job import describe
+from gokiq.job import named
 from gokiq.log import get_logger
 from gokiq.promotion import Fate, Push, needs_client, promoted
 
@@ -140,11 +140,10 @@ class Poller:
         return Move(member, Push(Fate.DEAD, score=now))
 
     def _report(self, key: str, member: bytes, push: Push) -> None:
-        jid, job_class = describe(member)
+        name = named(member)
         log.error(
-            "jid=%s class=%s stays in %s for %d s more: the app's client middleware raised %s",
-            jid,
-            job_class,
+            "%s stays in %s for %d s more: the app's client middleware raised %s",
+            name,
             key,
             LEASE_S,
             push.payload.decode("utf-8", "replace"),

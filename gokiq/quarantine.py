@@ -19,7 +19,7 @@ from gokiq.crashes import Ending, Ledger, Record, Verdict
 from gokiq.dispatcher import Dispatcher
 from gokiq.errors import ConnectionLost, ReplyError
 from gokiq.fleet import Fleet
-from gokiq.job import describe
+from gokiq.job import named
 from gokiq.log import get_logger
 from gokiq.monitor import Monitor
 from gokiq.oom import OomCounter
@@ -280,13 +280,12 @@ class Quarantine:
         self._wake.set()
 
     def _bury(self, job: Job, record: Record, who: str, ending: Ending) -> None:
-        jid, job_class = describe(job.payload)
+        name = named(job.payload)
         reason = crashes.message(who, ending, record)
         may_be_dead = crashes.may_be_dead(job.payload)
         log.error(
-            "jid=%s class=%s %s: %s",
-            jid,
-            job_class,
+            "%s %s: %s",
+            name,
             "goes to the dead set" if may_be_dead else "is dropped (dead: false)",
             reason,
         )
@@ -324,11 +323,9 @@ class Quarantine:
     def _let_in(self, worker: WorkerLink, numbers: list[int]) -> None:
         jobs = [self._suspects[number] for number in numbers]
         for job in jobs:
-            jid, job_class = describe(job.payload)
+            name = named(job.payload)
             how = "alone" if len(jobs) == 1 else f"with {len(jobs) - 1} other suspects"
-            log.warning(
-                "jid=%s class=%s runs %s: it was there when workers died", jid, job_class, how
-            )
+            log.warning("%s runs %s: it was there when workers died", name, how)
             self._dispatcher.unpark(job)
         worker.send(jobs)
 

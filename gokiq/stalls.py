@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from gokiq.fleet import Fleet
-from gokiq.job import describe
+from gokiq.job import named
 from gokiq.log import get_logger
 
 log = get_logger("stalls")
@@ -27,8 +27,8 @@ class Stalls:
         `{"number": …, "frames": […]}` (docs/protocol.md, the monitor socket).
         """
         number, now = stalled.get("number"), time.monotonic()
-        named, at = self._named.get(pid, (None, -REPEAT_S))
-        if named == number and now - at < REPEAT_S:
+        before, at = self._named.get(pid, (None, -REPEAT_S))
+        if before == number and now - at < REPEAT_S:
             return
         self._named[pid] = (number, now)
         workers = self._fleet.workers
@@ -36,12 +36,11 @@ class Stalls:
             del self._named[gone]
         open_jobs = next((worker.open for worker in workers if worker.pid == pid), {})
         job = open_jobs.get(number) if number is not None else None
-        jid, job_class = describe(job.payload) if job else ("?", "?")
+        name = named(job.payload if job else b"")
         log.warning(
-            "Worker %d stands still since %.1f s in jid=%s class=%s: %s",
+            "Worker %d stands still since %.1f s in %s: %s",
             pid,
             lag_ms / 1000,
-            jid,
-            job_class,
+            name,
             " < ".join(map(str, stalled.get("frames") or ())) or "no trace",
         )

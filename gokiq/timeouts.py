@@ -10,7 +10,7 @@ import signal
 import time
 
 from gokiq.fleet import Fleet
-from gokiq.job import describe
+from gokiq.job import named
 from gokiq.log import get_logger
 from gokiq.monitor import Monitor, Vitals
 from gokiq.quarantine import Quarantine
@@ -60,12 +60,11 @@ class Timeouts:
         if vitals.deadline is not None and now > vitals.deadline[1] + LADDER_S:
             job = worker.open.get(vitals.deadline[0])
             if job is not None:
-                jid, job_class = describe(job.payload)
+                name = named(job.payload)
                 log.error(
-                    "jid=%s class=%s does not stop %.0f s after its timeout: "
+                    "%s does not stop %.0f s after its timeout: "
                     "killing worker %d, its other jobs go back to their queues",
-                    jid,
-                    job_class,
+                    name,
                     now - vitals.deadline[1],
                     worker.pid,
                 )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,8 +15,9 @@ import redis
 
 from devtools.redis_server import RedisServer
 from gokiq.app import RedisAddress
-from gokiq.control import LIMITS, PAUSED, Control, ControlWatch
+from gokiq.control import CHANGES, LIMITS, PAUSED, Control, ControlWatch
 from gokiq.limits import Rules, Scope, queue
+from gokiq.log import Style, configure, flush
 from gokiq.redis_link import RedisLink
 
 LIMIT_S = 30.0
@@ -89,7 +93,7 @@ def test_a_limit_and_a_pause_are_known_at_once_and_so_is_their_end(
             assert not await control.resume("low")
             took = await watched.until(lambda: not watched.rules)
             assert took < SOON_S
-        assert client.keys("*") == []
+        assert client.keys("*") == [b"gokiq:changes"]
 
     play(scene)
 
@@ -185,3 +189,38 @@ def test_a_connection_that_was_cut_comes_back_with_what_was_set_meanwhile(
         await watched.until(lambda: not watched.rules.paused)
 
     play(scene)
+
+
+def test_what_operators_change_is_a_line_with_who(
+    play: Any, client: redis.Redis, capfd: pytest.CaptureFixture[str]
+) -> None:
+    configure(style=Style.PLAIN)
+    me = f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"
+
+    async def scene(watched: Watched) -> None:
+        await watched.until(lambda: tracks(client))
+        control = watched.control
+        await control.limit(Scope.CLUSTER, queue("mailers"), "10")
+        await control.limit(Scope.PROCESS, queue("low"), "none")
+        await control.limit(Scope.RATE, queue("sms"), "10/s")
+        await control.pause("low")
+        await watched.until(lambda: watched.rules.paused)
+        await control.limit(Scope.CLUSTER, queue("mailers"), None)
+        await control.resume("low")
+        await watched.until(lambda: not watched.rules.paused)
+        client.delete(CHANGES)
+        client.sadd(PAUSED, "low")
+        await watched.until(lambda: watched.rules.paused)
+
+    play(scene)
+    flush()
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.partition("tid=control: ")[2] for line in lines if "tid=control" in line] == [
+        f"queue:mailers: at most 10 at once in all processes together: set by {me}",
+        f"queue:low: no limit (process): set by {me}",
+        f"queue:sms: 10/s in all processes together: set by {me}",
+        f"queue:low is paused, no more of its jobs are claimed: set by {me}",
+        f"queue:mailers: as the app's configuration says (cluster): set by {me}",
+        f"queue:low is resumed: set by {me}",
+        "queue:low is paused, no more of its jobs are claimed: set by somebody",
+    ]

@@ -1,6 +1,7 @@
 """What jobs of one dependency share."""
 
 import random
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from gokiq.breaker import Breaker, BreakerSettings
 from gokiq.core import OK, RETRY, SHUTDOWN
 from gokiq.dependencies import Dependency
 from gokiq.errors import ConfigError
+from gokiq.log import Style, configure, flush
 from gokiq.overload import Verdict, judge
 
 ERROR = "ActiveRecord::ConnectionTimeoutError"
@@ -28,6 +30,7 @@ def make(clock: Clock, minimum: int = 4) -> Dependency:
         "db",
         limit=AdaptiveLimit(minimum, 100, clock=clock),
         breaker=Breaker(BreakerSettings(volume=4), clock=clock, rng=random.Random(1)),
+        clock=clock,
     )
 
 
@@ -154,3 +157,62 @@ def test_a_breaker_can_stand_alone() -> None:
 def test_wrong_settings_are_refused_with_name_and_cure(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"^billing: .*give"):
         Dependency.from_settings("billing", settings)
+
+
+def told(capfd: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines since the last time."""
+    flush()
+    return [line.partition("tid=limits: ")[2] for line in capfd.readouterr().out.splitlines()]
+
+
+def test_each_change_of_a_breaker_is_a_line(capfd: pytest.CaptureFixture[str]) -> None:
+    configure(style=Style.PLAIN)
+    clock = Clock()
+    dependency = make(clock)
+    for _ in range(4):
+        dependency.finished("Job", 0.1, clock.now, RETRY, ERROR)
+    [opened] = told(capfd)
+    assert re.fullmatch(
+        r"The breaker of db is open: 4 of the last 4 jobs failed; "
+        r"its jobs wait in their queues for \d\.\d s",
+        opened,
+    )
+    dependency.finished("Job", 0.1, clock.now, RETRY, ERROR)
+    assert told(capfd) == []
+
+    clock.now += 6
+    dependency.free()
+    assert told(capfd) == ["The breaker of db lets some jobs through, to see how they fare"]
+    dependency.finished("Job", 0.1, clock.now, RETRY, ERROR)
+    assert told(capfd)[0].startswith("The breaker of db is open: a job that was let through failed")
+    clock.now += 12
+    dependency.free()
+    for _ in range(3):
+        dependency.finished("Job", 0.1, clock.now, OK, "")
+    assert told(capfd)[-1] == "The breaker of db has closed: the jobs that it let through did well"
+
+
+def test_a_limit_that_has_moved_by_more_than_a_half_is_a_line_with_the_cause(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    configure(style=Style.PLAIN)
+    clock = Clock()
+    limit = AdaptiveLimit(4, 100, clock=clock)
+    dependency = Dependency("db", limit=limit, clock=clock)
+    dependency.count = lambda: limit.limit
+    while limit.limit <= 6:
+        dependency.finished("Job", 0.1, clock.now, OK, "")
+        clock.now += 0.02
+    [line] = told(capfd)
+    assert re.fullmatch(
+        r"The limit of db moves from 4 to \d+: jobs take 1\.\d times as long as unloaded", line
+    )
+    dependency.finished("Job", 0.1, clock.now, OK, "")
+    assert told(capfd) == []
+
+    high = limit.limit
+    while limit.limit > 0.45 * high or clock.now < 70:
+        dependency.finished("Job", 0.1, clock.now, RETRY, ERROR)
+        clock.now += 5
+    assert told(capfd)[0].startswith(f"The limit of db moves from {high} to ")
+    assert told(capfd) == []

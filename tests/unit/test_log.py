@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import subprocess
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from gokiq import log
-from gokiq.log import SidekiqFormatter, Style, configure, flush, get_logger
+from gokiq.log import Named, SidekiqFormatter, Style, configure, flush, get_logger
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 PID = f"pid={os.getpid()}"
@@ -151,3 +152,38 @@ for at in range(500):
 
     assert len(done.stdout.splitlines()) == 500
     assert b"line 499" in done.stdout
+
+
+def test_a_json_line_has_what_it_names_as_fields_as_sidekiqs_has() -> None:
+    name = Named(jid="a" * 24, **{"class": "HelloJob"})
+    record = SimpleNamespace(name="gokiq.x", levelname="INFO", msg="%s runs %s", args=(name, "on"))
+    plain = SidekiqFormatter(Style.PLAIN).format(record)
+    fields = json.loads(SidekiqFormatter(Style.JSON).format(record))
+
+    assert plain.endswith(f"tid=x: jid={'a' * 24} class=HelloJob runs on")
+    assert fields["ctx"] == {"jid": "a" * 24, "class": "HelloJob"}
+    assert fields["msg"].endswith("class=HelloJob runs on")
+
+
+@pytest.mark.parametrize("style", [Style.PLAIN, Style.JSON])
+def test_an_exception_is_told_and_so_are_lines_of_libraries(
+    capfd: pytest.CaptureFixture[str], style: Style
+) -> None:
+    configure(style=style)
+    try:
+        raise ValueError("how it was")
+    except ValueError as error:
+        get_logger("main").error("oh", exc_info=True)
+        asyncio_logger = logging.getLogger("asyncio")
+        asyncio_logger.error("Task exception was never retrieved", exc_info=error)
+    asyncio_logger.info("unheard")
+    flush()
+    told = capfd.readouterr().out
+
+    assert told.count("ValueError: how it was") == 2
+    assert "unheard" not in told
+    if style is Style.JSON:
+        lines = [json.loads(one) for one in told.splitlines()]
+        assert [one["tid"] for one in lines] == ["main", "asyncio"]
+    else:
+        assert re.search(rf"ERROR {TIME} {PID} tid=asyncio: Task exception was never", told)

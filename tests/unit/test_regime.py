@@ -13,7 +13,7 @@ from devtools.null_sidecar import hello
 from gokiq.app import AppInfo, app_info
 from gokiq.errors import ConfigError
 from gokiq.limits import TOTAL, Rules, dependency, job_class, queue
-from gokiq.log import Style, configure
+from gokiq.log import Style, configure, flush
 from gokiq.regime import Regime
 
 
@@ -94,13 +94,14 @@ def test_what_the_app_sets_wrong_is_refused_and_changes_nothing(settings: dict[s
 
 
 def test_a_name_in_the_configuration_that_the_app_does_not_have_is_told(
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     settings = {"limits": {"queues": {"defualt": 1, "other": 1}}}
     known = replace(app(settings), job_classes=("HelloJob",))
     configure(style=Style.PLAIN)
     regime("HeloJob=3", "default=2", "total=9", adaptive=("class:HelloJob",)).serve(known)
-    lines = [line.partition("tid=limits: ")[2] for line in capsys.readouterr().out.splitlines()]
+    flush()
+    lines = [line.partition("tid=limits: ")[2] for line in capfd.readouterr().out.splitlines()]
 
     assert lines == [
         "class:HeloJob is limited, and the app has no such class: did you mean HelloJob?",

@@ -37,10 +37,10 @@ def test_a_stall_is_named_when_it_begins_and_while_it_lasts(
     for _ in range(10):
         seen(5, {"number": 7, "frames": ["a.rb:1", "b.rb:2"]}, 1200.0)
         clock.s += 0.5
-    assert said == [(5, 1.2, "j7", "SlowJob", "a.rb:1 < b.rb:2")]
+    assert said == [(5, 1.2, "jid=j7 class=SlowJob", "a.rb:1 < b.rb:2")]
 
     seen(5, {"number": 8, "frames": []}, 1300.0)
-    assert said[1:] == [(5, 1.3, "?", "?", "no trace")]
+    assert said[1:] == [(5, 1.3, "jid=? class=?", "no trace")]
     clock.s += REPEAT_S
     seen(5, {"number": 8, "frames": []}, 9000.0)
     seen(6, {"number": None}, 1000.0)
