@@ -133,7 +133,7 @@ class Fleet:
             return False
         ready = [w for w in self.dock.workers if w.state is State.READY and not w.is_solo]
         if ready:
-            min(ready, key=lambda worker: len(worker.open)).fail(job, kind, message)
+            self._ablest(ready).fail(job, kind, message)
         return bool(ready)
 
     async def client_push(self, members: list[bytes]) -> list[Push]:
@@ -148,7 +148,7 @@ class Fleet:
             ]
             if not able:
                 raise ExecutorUnavailable("no worker is ready, or those that are do not answer")
-            asked = min(able, key=lambda w: (self.stands_still(w.pid), len(w.open)))
+            asked = self._ablest(able)
             try:
                 return await asked.promote(members, partial(self.stands_still, asked.pid))
             except TimeoutError:
@@ -157,6 +157,10 @@ class Fleet:
                     asked.pid,
                     len(members),
                 )
+
+    def _ablest(self, workers: list[WorkerLink]) -> WorkerLink:
+        """The least busy of those that do not stand still, or of all if each one does."""
+        return min(workers, key=lambda w: (self.stands_still(w.pid), len(w.open)))
 
     def process_ended(self, pid: int) -> bool:
         """The root says that a worker's process is gone; returns whether it is connected."""

@@ -74,8 +74,8 @@ class RedisStream(asyncio.Protocol):
             self._moved_at = now
         self._unsent = unsent
         if now - self._moved_at >= patience_s:
-            self._finish(TimeoutError(f"no reply within {patience_s:g} s"))
             self.abort()
+            self._finish(TimeoutError(f"no reply within {patience_s:g} s"))
             return
         self._looking = self._loop.call_later(patience_s / _LOOKS, self._look, patience_s)
 

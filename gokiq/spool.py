@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import select
 import threading
@@ -41,11 +42,17 @@ class Spool:
                 return
             self._tell()
             self._add(line)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-                self._thread.start()
-                atexit.register(self.flush)
+            self._start()
             self._changed.notify_all()
+
+    def _start(self) -> None:
+        if self._thread is not None:
+            return
+        thread = threading.Thread(target=self._run, name="log", daemon=True)
+        with contextlib.suppress(RuntimeError):  # too many threads: with the next line, then
+            thread.start()
+            self._thread = thread
+            atexit.register(self.flush)
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
         """Wait until all is written; False when that takes longer."""

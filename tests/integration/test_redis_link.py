@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from devtools.redis_server import RedisServer
 from gokiq.app import RedisAddress
 from gokiq.errors import ConnectionLost
 from gokiq.redis_link import RedisLink
+from gokiq.redis_stream import RedisStream
 
 LIMIT_S = 30.0
 PATIENCE_S = 0.5
@@ -35,6 +35,14 @@ def proxy(server: RedisServer, client: redis.Redis) -> Iterator[Proxy]:
 
 def link_to(path: Path) -> RedisLink:
     return RedisLink(RedisAddress(path=str(path)), name="gokiq-test")
+
+
+def read_all(peer: socket.socket) -> int:
+    """Bytes that come until the other side closes."""
+    received = 0
+    while data := peer.recv(MIB):
+        received += len(data)
+    return received
 
 
 def test_what_travels_for_longer_than_silence_may_last_arrives(proxy: Proxy) -> None:
@@ -82,11 +90,8 @@ def test_what_was_given_up_is_not_sent_later(proxy: Proxy, tmp_path: Path) -> No
         link._stream._transport = transport
         with pytest.raises(ConnectionLost):
             await link.call("SET", "key", b"x" * (8 * MIB))
-        received = 0
-        with peer, contextlib.suppress(ConnectionResetError):
-            while data := await asyncio.to_thread(peer.recv, MIB):
-                received += len(data)
-        assert received < 8 * MIB
+        with peer:
+            assert await asyncio.to_thread(read_all, peer) < 8 * MIB
 
     asyncio.run(asyncio.wait_for(scene(), LIMIT_S))
 
@@ -99,5 +104,24 @@ def test_two_that_find_no_connection_open_one(proxy: Proxy, client: redis.Redis)
         assert sum(one["name"] == "gokiq-test" for one in client.client_list()) == 1
         assert await link.pipeline([]) == []
         await link.close()
+
+    asyncio.run(asyncio.wait_for(scene(), LIMIT_S))
+
+
+def test_a_connection_that_is_given_up_is_reset() -> None:
+    """Over TCP what is still in the kernel's buffers is dropped, too."""
+
+    async def scene() -> None:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(1)
+            loop = asyncio.get_running_loop()
+            transport, _ = await loop.create_connection(asyncio.Protocol, *listener.getsockname())
+            peer, _ = listener.accept()
+        stream = RedisStream(transport, ConnectionError)
+        with pytest.raises(TimeoutError):
+            await stream.ask(b"x" * 100, 1, 0.05)
+        with peer, pytest.raises(ConnectionResetError):
+            await asyncio.to_thread(read_all, peer)
 
     asyncio.run(asyncio.wait_for(scene(), LIMIT_S))
