@@ -136,9 +136,15 @@ class Fleet:
             self._ablest(ready).fail(job, kind, message)
         return bool(ready)
 
+    @property
+    def has_app_client(self) -> bool:
+        """Whether the app's client, in any worker, does more to a due job than fill in defaults."""
+        return any(w.has_app_client for w in self.dock.workers if w.state is State.READY)
+
     async def client_push(self, members: list[bytes]) -> list[Push]:
-        """Ask the least busy worker what the app's own client makes of due members; another one
-        when it stands still. Raises ExecutorUnavailable when there is none, or it dies meanwhile.
+        """Ask the least busy worker what the app's own client makes of due members, one whose
+        client is the app's before others; another one when it stands still. Raises
+        ExecutorUnavailable when there is none, or it dies meanwhile.
         """
         while True:
             able = [
@@ -148,7 +154,8 @@ class Fleet:
             ]
             if not able:
                 raise ExecutorUnavailable("no worker is ready, or those that are do not answer")
-            asked = self._ablest(able)
+            own = [worker for worker in able if worker.has_app_client]
+            asked = self._ablest([w for w in own if not self.stands_still(w.pid)] or able)
             try:
                 return await asked.promote(members, partial(self.stands_still, asked.pid))
             except TimeoutError:

@@ -41,12 +41,17 @@ class Poller:
         rng: random.Random,
         on_promoted: Callable[[], None],
         client_push: ClientPush,
+        *,
+        has_app_client: Callable[[], bool] = lambda: False,
     ) -> None:
         self._broker = broker
         self._app = app
         self._rng = rng
         self._on_promoted = on_promoted
         self._client_push = client_push
+        #: Whether a worker has said so since the app was described.
+        self._has_app_client = has_app_client
+        self._asks_about_all = False
         self._quiet = asyncio.Event()
         #: Members moved so far, by set.
         self.promoted = {"retry": 0, "schedule": 0}
@@ -86,10 +91,11 @@ class Poller:
     async def promote_due(self) -> int:
         """Promote everything that is due; returns how many members moved."""
         moved_in_all = 0
-        # A member that waits for a worker's answer must not be another process's meanwhile.
-        lease_s = 0 if self._app.has_stock_client else LEASE_S
         for key in ("retry", "schedule"):
             while not self._quiet.is_set():
+                # A member that waits for a worker's answer must not be another process's meanwhile.
+                self._asks_about_all = not self._app.has_stock_client or self._has_app_client()
+                lease_s = LEASE_S if self._asks_about_all else 0
                 now, members = await self._broker.due(key, lease_s)
                 if not members:
                     break
@@ -129,7 +135,7 @@ class Poller:
         asks = needs_client(member)
         if len(member) > MAX_BODY_BYTES // 2:
             return False  # no frame carries it there and back; it cannot be run either
-        return asks or not self._app.has_stock_client
+        return asks or self._asks_about_all
 
     def _bury(self, key: str, member: bytes, reason: str, now: float) -> Move:
         log.error(

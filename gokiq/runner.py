@@ -183,7 +183,14 @@ class Runner:
             on_beat=lambda: self._on_beat(board.app, dispatcher, queue_status),
         )
         heartbeat = Heartbeat(broker, app, self._identity, sources)
-        poller = Poller(broker, app, self._rng, dispatcher.poke, self._fleet.client_push)
+        poller = Poller(
+            broker,
+            app,
+            self._rng,
+            dispatcher.poke,
+            self._fleet.client_push,
+            has_app_client=lambda: self._fleet.has_app_client,
+        )
         queue_status = QueueStatus(lambda: board.app, dispatcher, valve, self._fleet)
 
         async def on_question(word: str) -> None:

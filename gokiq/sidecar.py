@@ -128,6 +128,8 @@ class WorkerLink(asyncio.Protocol):
         self._reason = DIED
         self.state = State.STANDBY
         self.hello: dict[str, Any] = {}
+        #: Whether the app's Sidekiq client, in this worker, is to be asked about every due job.
+        self.has_app_client = False
         self.open: dict[int, Job] = {}
         self.credit = 0
         self.pid = 0
@@ -176,7 +178,8 @@ class WorkerLink(asyncio.Protocol):
 
     def welcome(self, identity: str, routes: Sequence[dict[str, str]]) -> None:
         """Answer HELLO."""
-        body = {"protocol": 1, "identity": identity, "routes": list(routes)}
+        body: dict[str, Any] = {"protocol": 1, "identity": identity, "routes": list(routes)}
+        body["client"] = True  # we read what READY says of the client
         self._write(core.encode_frame(core.WELCOME, json.dumps(body).encode()))
 
     def send(self, jobs: list[Job]) -> None:
@@ -325,6 +328,7 @@ class WorkerLink(asyncio.Protocol):
         elif kind == core.HELLO and self.state is State.STANDBY:
             self.hello = parse_hello(body)
             self.pid = int(self.hello.get("pid") or 0)
+            self.has_app_client = self.hello.get("client") == "app"
             self.state = State.GREETED
             self.greeted_at = time.monotonic()
             self._listener.greeted(self)
@@ -345,6 +349,9 @@ class WorkerLink(asyncio.Protocol):
             raise ProtocolError(f"frame type {kind} is not allowed in state {self.state.value}")
 
     def _ready(self, body: bytes) -> None:
+        if len(body) == _U32.size + 1:
+            self.has_app_client |= body[-1] == 1
+            body = body[:-1]
         self.credit = _exactly(_U32, body, "READY")
         if self.state is State.GREETED:
             self.state = State.READY

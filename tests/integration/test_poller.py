@@ -43,6 +43,7 @@ def play(server: RedisServer) -> Play:
         client_push: ClientPush = nobody,
         *,
         client: str = "stock",
+        has_app_client: bool = False,
         scene: Callable[[Poller], Any] = lambda poller: poller.promote_due(),
     ) -> Any:
         async def main() -> Any:
@@ -51,7 +52,14 @@ def play(server: RedisServer) -> Play:
                 link, link, identity="me", queues=["q"], dead_max_jobs=9, dead_timeout_s=9
             )
             app = app_info(hello(redis=server.socket) | {"client": client})
-            poller = Poller(broker, app, random.Random(1), lambda: None, client_push)
+            poller = Poller(
+                broker,
+                app,
+                random.Random(1),
+                lambda: None,
+                client_push,
+                has_app_client=lambda: has_app_client,
+            )
             try:
                 async with asyncio.timeout(LIMIT_S):
                     return await scene(poller)
@@ -147,9 +155,11 @@ def test_a_job_with_a_comment_is_for_ruby_to_judge(
     assert not client.exists("dead")
 
 
+@pytest.mark.parametrize("since", ["boot", "later"])
 def test_an_app_with_client_middleware_is_asked_about_every_job_and_obeyed(
-    play: Play, client: redis.Redis
+    play: Play, client: redis.Redis, since: str
 ) -> None:
+    said_in_hello = since == "boot"
     client.zadd("retry", {job(name): 1.0 for name in ("a", "b", "c", "d")})
 
     async def client_push(members: list[bytes]) -> list[Push]:
@@ -164,7 +174,8 @@ def test_an_app_with_client_middleware_is_asked_about_every_job_and_obeyed(
         }
         return [fates[member] for member in members]
 
-    assert play(client_push, client="app") == 3
+    known: dict[str, Any] = {"client": "app"} if said_in_hello else {"has_app_client": True}
+    assert play(client_push, **known) == 3
 
     assert client.lrange("queue:other", 0, -1) == [b"a, changed"]
     assert client.zrange("dead", 0, -1) == [job("c")]

@@ -290,6 +290,26 @@ def test_due_jobs_are_judged_by_another_worker_when_one_stands_still(
     asyncio.run(scene())
 
 
+def test_due_jobs_are_judged_where_the_client_is_the_apps(tmp_path: Path) -> None:
+    """A startup handler may have run in one worker only, or a job may have added middleware."""
+
+    async def scene() -> None:
+        async with stage(tmp_path / "s.sock", pid=11) as at:
+            other = await at.another(pid=12)
+            assert not at.fleet.has_app_client
+            ready = core.encode_frame(core.READY, struct.pack(">IB", 10, 1))
+            for worker in (at.worker, other):
+                worker.sendall(ready)
+                await at.until(lambda: at.fleet.has_app_client)
+                asking = asyncio.create_task(at.fleet.client_push([b"one"]))
+                assert core.PROMOTE in await asyncio.to_thread(read, worker)
+                asking.cancel()
+                for link in at.fleet.workers:
+                    link.has_app_client = False
+
+    asyncio.run(scene())
+
+
 def test_a_worker_that_answers_nothing_about_due_jobs_is_given_up_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,4 +13,18 @@ class LaneMiddleware
 	end
 end
 
-Sidekiq.configure_server { |config| config.client_middleware { |chain| chain.add(LaneMiddleware) } }
+# Adds it late.
+class AddingJob
+	include Sidekiq::Job
+
+	def perform
+		Sidekiq.default_configuration.client_middleware { |chain| chain.add(LaneMiddleware) }
+	end
+end
+
+Sidekiq.configure_server do |config|
+	case ENV["ADDED"]
+	when "startup" then config.on(:startup) { AddingJob.new.perform }
+	when nil then AddingJob.new.perform
+	end
+end

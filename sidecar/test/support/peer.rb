@@ -33,7 +33,7 @@ class Peer
 	def greet(*queues)
 		queues = ["default"] if queues.empty?
 		await_hello unless @hello
-		send(:WELCOME, JSON.generate(protocol: 1, identity: "test:1:0", routes: queues.map { |name| Array(name).then { |*capsule, queue| {capsule: capsule.first || "default", queue: queue} } }))
+		send(:WELCOME, JSON.generate(protocol: 1, identity: "test:1:0", client: true, routes: queues.map { |name| Array(name).then { |*capsule, queue| {capsule: capsule.first || "default", queue: queue} } }))
 		expect(:READY).unpack1("N")
 	end
 

@@ -69,7 +69,7 @@ module Gokiq
 			# @returns [Hash] The body of HELLO for the current process, with what `startup` handlers have added to capsules.
 			def hello(generation, except: [])
 				capsules = config.capsules.each_value.filter_map { |capsule| describe_capsule(capsule, except) }
-				@hello.merge(pid: Process.pid, ppid: Process.ppid, generation: generation, sidekiq: {**@hello[:sidekiq], capsules: capsules})
+				@hello.merge(pid: Process.pid, ppid: Process.ppid, generation: generation, client: client, sidekiq: {**@hello[:sidekiq], capsules: capsules})
 			end
 
 			# A worker runs as many jobs at once as it has slots, and each may need a connection of its capsule's pool.
@@ -94,6 +94,12 @@ module Gokiq
 			# @returns [String] Of a worker's main thread, in Sidekiq's manner: it runs the jobs of every capsule.
 			def thread_name
 				config.capsules.size == 1 ? "sidekiq.#{config.capsules.each_key.first}/processor" : "sidekiq.processor"
+			end
+
+			# @returns [String] `"stock"`, or `"app"` where the application's client does more to a due job than Sidekiq's. A
+			#   `startup` handler may have changed it, so it is asked in the worker.
+			def client
+				Promoter.stock?(config) ? "stock" : "app"
 			end
 
 			# @parameter name [String]
@@ -237,7 +243,6 @@ module Gokiq
 					labels: Array(config[:labels]).map(&:to_s),
 					sidekiq: sidekiq,
 					redis: RedisAddress.of(config.default_capsule),
-					client: Promoter.stock?(config) ? "stock" : "app",
 					logger_level: config.logger.level,
 					log_style: log_style,
 					gokiq: config[:gokiq],

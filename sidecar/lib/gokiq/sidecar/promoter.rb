@@ -67,6 +67,13 @@ module Gokiq
 				# @parameter item [Hash] A valid job.
 				# @returns [Push]
 				def judge(item)
+					# Middleware may wait, and another job be judged meanwhile.
+					dup.record(item)
+				end
+
+				protected
+
+				def record(item)
 					@tape = Tape.new
 					push(item)
 					@tape.push
@@ -74,13 +81,18 @@ module Gokiq
 
 				private
 
+				# Whatever is around Sidekiq's own method is called; what it writes goes to the tape. Middleware has had the real pool.
 				def raw_push(payloads)
-					atomic_push(@tape, payloads)
-					true
+					pool = @redis_pool
+					@redis_pool = @tape
+					super
+				ensure
+					@redis_pool = pool
 				end
 			end
 
-			# Stands where Sidekiq's client expects a pipeline, and remembers the one job that is written there.
+			# Stands where Sidekiq's client expects a pool, a connection and a pipeline, and remembers the one job that is written
+			# there.
 			class Tape
 				def initialize
 					@push = Push.new(DROPPED, 0.0, "", "")
@@ -88,6 +100,16 @@ module Gokiq
 
 				# @attribute [Push] Dropped, unless something was written.
 				attr :push
+
+				# @yields {|connection| ...} Itself.
+				def with
+					yield self
+				end
+
+				# @yields {|pipeline| ...} Itself.
+				def pipelined
+					yield self
+				end
 
 				# `[score, payload]` in Sidekiq 7 and 8.
 				def zadd(_set, pair)

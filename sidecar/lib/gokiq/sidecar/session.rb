@@ -41,7 +41,8 @@ module Gokiq
 				return refuse_stranger unless own_peer?
 
 				@outbox.start
-				@outbox.push(Frame::HELLO, JSON.generate(@worker.hello))
+				@outbox.push(Frame::HELLO, JSON.generate(hello = @worker.hello))
+				@client = hello[:client]
 				patience = Async(transient: true, annotation: "gokiq welcome") { end_unless_welcomed }
 				reader = Frame::Reader.new(from: :orchestrator)
 
@@ -56,6 +57,14 @@ module Gokiq
 			ensure
 				patience&.stop
 				@socket.close
+			end
+
+			# Say that due jobs are to be asked about from now on, if that is news to the orchestrator and it understands it.
+			def announce_client
+				return unless @reads_client && @client == "stock" && @worker.client == "app"
+
+				@client = "app"
+				@outbox.push(Frame::READY, [@worker.workload.credit, 1].pack("NC"))
 			end
 
 			# Say that no more jobs are wanted.
@@ -122,6 +131,7 @@ module Gokiq
 					Route.new(capsule, route["queue"].freeze)
 				end
 
+				@reads_client = message["client"] == true
 				@worker.greeted(self, message["identity"])
 				@outbox.push(Frame::READY, [@worker.workload.credit].pack("N"))
 			end

@@ -103,7 +103,7 @@ module Gokiq
 
 				# @returns [Boolean] Whether the client that pushes jobs is Sidekiq's own, unwrapped.
 				def client?
-					intact?(:client)
+					intact?(:client, :chain)
 				end
 
 				# @returns [Boolean] Whether Sidekiq reads JSON as it ships.

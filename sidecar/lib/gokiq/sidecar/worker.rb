@@ -78,6 +78,11 @@ module Gokiq
 				@application.hello(@generation, except: @lifecycle.alone).merge(solo: @solo, workers: @workers)
 			end
 
+			# @returns [String] As in HELLO, now.
+			def client
+				@application.client
+			end
+
 			# @parameter name [String]
 			# @returns [Sidekiq::Capsule | Nil]
 			def capsule(name)
@@ -118,6 +123,7 @@ module Gokiq
 			# The orchestrator's heartbeat has reached Redis. Handlers may wait for it, frames must not wait for them.
 			def beat
 				Stock.stir
+				@session&.announce_client
 				return if @left || @beat&.alive?
 
 				@beat = Async(transient: true, annotation: "gokiq beat") { @lifecycle.beat }

@@ -83,6 +83,45 @@ class PromoterTest < Minitest::Test
 		end
 	end
 
+	# Of a process of its own: what is put before a method stays there.
+	def test_what_is_put_around_the_pushes_of_the_client_is_called
+		pid = fork do
+			Sidekiq::Client.prepend(Module.new { def raw_push(payloads) = super(payloads.each { |job| job["raw"] = 1 }) })
+			push = promote(class: "A", args: [], queue: "low")
+			exit!(!Promoter.stock?(@config) && [push.kind, push.queue, JSON.parse(push.text)["raw"]] == [Promoter::ENQUEUED, "low", 1])
+		end
+
+		assert_predicate Process.wait2(pid)[1], :success?
+	end
+
+	def test_jobs_that_are_judged_at_the_same_time
+		add { |_, job, _, _, &block| sleep(job["args"][0]) && block.call }
+		promoter = Promoter.new(@config)
+		pushes = Sync do |task|
+			[0.02, 0.0].map { |seconds| task.async { promoter.call(JSON.generate(class: "A", args: [seconds], queue: "q#{seconds}")) } }.map(&:wait)
+		end
+
+		assert_equal %w[q0.02 q0.0], pushes.map(&:queue)
+	end
+
+	def test_client_middleware_that_a_startup_handler_adds
+		root = start(app: File.expand_path("../../support/client_app.rb", __dir__), env: {"ADDED" => "startup"})
+
+		assert_equal "app", root.connect.await_hello["client"]
+	end
+
+	def test_client_middleware_that_is_added_later
+		root = start(app: File.expand_path("../../support/client_app.rb", __dir__), env: {"ADDED" => "job"})
+		peer = root.connect
+		assert_equal "stock", peer.await_hello["client"]
+		peer.greet
+		peer.jobs({1 => ["AddingJob"]})
+		peer.results(1)
+		peer.send(:BEAT)
+
+		assert_equal [50, 1], peer.expect(:READY).unpack("NC")
+	end
+
 	%w[fiber thread].each do |lane|
 		define_method(:"test_a_worker_answers_in_a_#{lane}") do
 			root = start(app: File.expand_path("../../support/client_app.rb", __dir__), env: {"GOKIQ_LANE" => lane})
