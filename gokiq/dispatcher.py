@@ -17,6 +17,7 @@ from gokiq.core import (
     INTERNAL,
     MAX_BODY_BYTES,
     REFUSED,
+    SHUTDOWN,
     Job,
     Outcome,
     backoff_s,
@@ -90,6 +91,8 @@ class Dispatcher:
         self._is_quiet = False
         self._is_draining = False
         self._released = asyncio.Event()
+        #: Jobs that went back to their queues, by route.
+        self._pushed_back: Counter[int] = Counter()
         #: Set while a queue was found empty and slots are free: the waker watches Redis then.
         self.starving = asyncio.Event()
         #: Set when Redis said that our lease is gone: whoever renews it should do so now.
@@ -182,6 +185,8 @@ class Dispatcher:
             self._run_s += (jobs[-1].elapsed_us / 1e6 - self._run_s) / 8
         for job, outcome in ended.special:
             self._pending.add(job.route, outcome)
+            if outcome.status in (SHUTDOWN, REFUSED):
+                self._pushed_back[job.route] += 1
             counts = outcome.counts
             self.processed += counts & 1
             if counts > 1:
@@ -197,7 +202,15 @@ class Dispatcher:
         for job in jobs:
             self._held.pop(job.number, None)
             self._pending.add(job.route, Outcome(job.number, REFUSED))
+            self._pushed_back[job.route] += 1
         self._wake.set()
+
+    def pushed_back(self) -> Counter[str]:
+        """Jobs that have gone back to their queues since `drain`, by queue."""
+        found: Counter[str] = Counter()
+        for route, count in self._pushed_back.items():
+            found[self._queue_of[route]] += count
+        return found
 
     def hold(self, jobs: Iterable[Job]) -> None:
         """Jobs that are out nowhere and still ours: somebody decides about them."""
@@ -238,6 +251,7 @@ class Dispatcher:
     def drain(self) -> None:
         """The workers take no more jobs: what is claimed and not sent goes back, now and later."""
         self._is_draining = True
+        self._pushed_back.clear()
         self._give_back_unsent()
 
     def _give_back_unsent(self) -> None:

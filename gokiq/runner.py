@@ -21,7 +21,7 @@ from gokiq.app import AppInfo, app_info
 from gokiq.broker import Broker
 from gokiq.config import Config
 from gokiq.control import Control, ControlWatch
-from gokiq.deadline import BOOT_LIMIT_S, ENSURE_S, FAREWELL_S, within
+from gokiq.deadline import BOOT_LIMIT_S, Ending, within
 from gokiq.dispatcher import Dispatcher
 from gokiq.errors import BootError, ConnectionLost, GokiqError, ReplyError
 from gokiq.fleet import Fleet
@@ -65,6 +65,7 @@ class Runner:
         self._systemd = Notifier(os.environ)
         self._identity: Identity = new_identity()
         self._stop = asyncio.Event()
+        self._ending = Ending()
         self._is_quiet = False
         self._rng = random.Random()
         self._directory = Path(tempfile.mkdtemp(prefix=runfile.PREFIX))  # mode 0700
@@ -106,7 +107,7 @@ class Runner:
                 finally:
                     self._roots.terminate()
                     self._fleet.close()
-                    await self._roots.stop(time.monotonic() + FAREWELL_S)
+                    await self._roots.stop(self._ending.over)
         finally:
             if self._health is not None:
                 await self._health.close()
@@ -407,21 +408,27 @@ class Runner:
         """
         timeout_s = self._config.timeout_s or app.timeout_s
         log.info("Stopping: %d jobs are running, they have %g s", dispatcher.in_flight, timeout_s)
+        self._ending = Ending(timeout_s)
         dispatcher.drain()
         for worker in list(self._fleet.workers):
             worker.drain(timeout_s)
         self._roots.terminate()
-        deadline = time.monotonic() + timeout_s + ENSURE_S
-        if not await within(dispatcher.settled(), deadline):
+        if not await within(dispatcher.settled(), self._ending.reported):
             if stuck := len(dispatcher.running()):
                 log.warning("%d jobs did not stop in time and go back to their queues", stuck)
             self._fleet.close()  # what is still out comes back once the connections have ended
-            if not await within(dispatcher.settled(), time.monotonic() + FAREWELL_S):
+            if not await within(dispatcher.settled(), self._ending.settled):
                 log.error(
                     "Redis did not take %d jobs back; a peer or the next start adopts them",
                     dispatcher.in_flight,
                 )
-        await within(self._fleet.emptied(), time.monotonic() + FAREWELL_S)
+        if not dispatcher.in_flight and (pushed := dispatcher.pushed_back()):
+            log.info(
+                "Pushed %d jobs back to their queues: %s",
+                pushed.total(),
+                ", ".join(f"{queue} {count}" for queue, count in sorted(pushed.items())),
+            )
+        await within(self._fleet.emptied(), self._ending.emptied)
 
     async def _sign_off(self, heartbeat: Heartbeat, broker: Broker) -> None:
         async def both() -> None:
@@ -429,7 +436,7 @@ class Runner:
             await broker.resign()
 
         try:
-            async with asyncio.timeout(FAREWELL_S):
+            async with asyncio.timeout(max(0.0, self._ending.signed_off - time.monotonic())):
                 await both()
         except (TimeoutError, ConnectionLost, ReplyError) as error:
             log.warning("Could not sign off from Redis: %s", str(error) or "no answer in time")

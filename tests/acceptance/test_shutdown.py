@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from devtools.gokiq import GokiqFast
 from devtools.redis_server import RedisServer
 
-from .stage import Stage, payload
+from .stage import APP, Stage, payload
 
 pytestmark = pytest.mark.acceptance
 
@@ -52,6 +53,7 @@ def test_a_job_that_outlasts_the_timeout_goes_back_to_the_tail_unchanged(
         assert server.wait(15) == 0
 
     assert 1 < time.monotonic() - began < 2 + 4
+    assert "Pushed 1 jobs back to their queues: default 1" in server.log.read_text()
     assert stage.client.lrange("queue:default", 0, -1) == [waiting, long]
     assert (stage.journal / "shutdown").read_text() == "f" * 24
     assert stage.client.exists("retry", "dead") == 0
@@ -82,3 +84,53 @@ def test_a_stop_in_the_middle_of_a_backlog_is_prompt_and_keeps_the_order(stage: 
     assert stage.client.keys("gokiq:claims:*") == []
     order = [int(job.split(b'"jid":"')[1][:24], 16) for job in left]
     assert order == sorted(order, reverse=True)
+
+
+#: A job, a handler and an `at_exit` block of which none ends.
+STUBBORN = """
+require_relative "{plain}"
+
+class StubbornJob
+  include Sidekiq::Job
+
+  def perform
+    JOURNAL.record(jid, self.class) {{ sleep }}
+  ensure
+    sleep
+  end
+end
+
+Sidekiq.configure_server {{ |config| config.on(:shutdown) {{ sleep }} }}
+at_exit {{ sleep }}
+"""
+
+
+@pytest.mark.parametrize("redis_answers", [True, False], ids=["Redis answers", "Redis hangs"])
+def test_a_stop_is_over_five_seconds_after_the_timeout_whatever_happens(
+    stage: Stage, redis_answers: bool
+) -> None:
+    """With the default timeout of 25 s: before Kubernetes and Heroku kill, after 30 s."""
+    app = stage.folder / "app.rb"
+    app.write_text(STUBBORN.format(plain=APP))
+    job = payload("a" * 24, "StubbornJob")
+    stage.client.sadd("queues", "default")
+    stage.client.lpush("queue:default", job)
+    env = {"TEST_JOURNAL": str(stage.journal)}
+    args = ("-r", str(app), "-c", "1", "--workers", "1", "-t", "1")
+    with GokiqFast(*args, redis=stage.redis, log=stage.folder / "log", env=env) as server:
+        server.wait_until(lambda: bool(stage.runs()), timeout_s=30, what="the job had started")
+        began = time.monotonic()
+        server.send_signal(signal.SIGTERM)
+        if not redis_answers:
+            stage.redis.pause()
+        try:
+            assert server.wait(20) == 0
+            took = time.monotonic() - began
+        finally:
+            if not redis_answers:
+                stage.redis.resume()
+
+    assert took < 1 + 5
+    if redis_answers:
+        assert stage.client.lrange("queue:default", 0, -1) == [job]
+        assert stage.client.hlen("gokiq:owners") == 0
