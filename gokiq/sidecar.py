@@ -44,6 +44,8 @@ _REFUSAL_S = 1.0
 PARTING_S = 0.25
 #: Longest wait for an answer about due members, seconds: shorter than they are hidden from others.
 PROMOTE_S = 50.0
+#: And of one that stands still, seconds: it may ask the app's client later all the same.
+PROMOTE_STILL_S = 5.0
 #: We look so often whether the worker that is asked stands still, seconds.
 _LOOK_S = 0.5
 
@@ -228,12 +230,14 @@ class WorkerLink(asyncio.Protocol):
         token = self._promotion_count & 0xFFFFFFFF
         answer: asyncio.Future[list[Push]] = asyncio.get_running_loop().create_future()
         self._promotions[token] = (len(members), answer)
-        until = time.monotonic() + PROMOTE_S
+        asked_at = time.monotonic()
         self._write(core.encode_frame(core.PROMOTE, encode_promote(token, members)))
         try:
             while not answer.done():
                 await asyncio.wait([answer], timeout=_LOOK_S)
-                if not answer.done() and (stands_still() or time.monotonic() >= until):
+                waited_s = time.monotonic() - asked_at
+                is_late = waited_s >= PROMOTE_S or (waited_s >= PROMOTE_STILL_S and stands_still())
+                if is_late and not answer.done():
                     self._overdue.add(token)
                     raise TimeoutError
             return answer.result()

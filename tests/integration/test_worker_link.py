@@ -257,6 +257,7 @@ def test_due_jobs_are_judged_by_another_worker_when_one_stands_still(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gokiq.sidecar._LOOK_S", 0.01)
+    monkeypatch.setattr("gokiq.sidecar.PROMOTE_STILL_S", 0.1)
 
     async def scene() -> None:
         async with stage(tmp_path / "s.sock", pid=11) as at:
