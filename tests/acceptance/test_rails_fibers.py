@@ -14,7 +14,9 @@ from devtools.ruby import ruby_script
 pytestmark = pytest.mark.acceptance
 
 SCRIPT = Path(__file__).with_name("what_yields.rb")
-_ROW = re.compile(r"^\| (.+?) \| (yields|blocks|own|shared) \| measured(?! once)", re.MULTILINE)
+_ROW = re.compile(
+    r"^\| (.+?) \| (yields|blocks|own|shared|lost|ignored|fails) \| measured(?! once)", re.MULTILINE
+)
 
 
 def test_what_is_said_to_yield_yields_and_what_is_said_to_block_blocks(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 # frozen_string_literal: true
 
 # What other fibers can do while one fiber does something that takes a while. Prints "yields" or "blocks", a tab and
-# what it did; or "own" or "shared" for places to keep state in. Arguments: a folder; `REDIS_URL` names a Redis.
+# what it did; "own" or "shared" for places to keep state in; "lost", "ignored" and "fails" where it differs from
+# a thread. Arguments: a folder; `REDIS_URL` names a Redis.
 
 require "active_support"
 require "active_support/current_attributes"
@@ -14,9 +15,13 @@ require "net/http"
 require "open3"
 require "openssl"
 require "redis-client"
+require "resolv"
 require "sqlite3"
 require "timeout"
 require_relative "../../sidecar/lib/gokiq/sidecar/thread_variables"
+
+# Ractors are experimental, and the log is read.
+Warning[:experimental] = false
 
 FOLDER = ARGV.fetch(0)
 LONG_S = 0.25
@@ -52,6 +57,29 @@ def hold(lock)
   lock.synchronize {}
 end
 
+# Calls a block in a thread, late.
+def later
+  Thread.new do
+    sleep(LONG_S)
+    yield
+  end
+end
+
+# What answers the first question for an address with 127.0.0.2, late.
+def start_late_nameserver
+  server = UDPSocket.new
+  server.bind("127.0.0.1", 0)
+  Thread.new do
+    question, from = server.recvfrom(512)
+    sleep(LONG_S)
+    message = Resolv::DNS::Message.decode(question)
+    message.qr = 1
+    message.add_answer(message.question.first.first, 60, Resolv::DNS::Resource::IN::A.new("127.0.0.2"))
+    server.send(message.encode, 0, from[3], from[1])
+  end
+  server.addr[1]
+end
+
 def lock_database(path, wait)
   holder, waiter = Array.new(2) { SQLite3::Database.new(path) }
   wait.call(waiter)
@@ -71,6 +99,8 @@ end
 port = start_late_server
 database = File.join(FOLDER, "locked.sqlite3")
 big = File.join(FOLDER, "big").tap { |path| File.open(path, "w") { |file| file.truncate(2_000_000_000) } }
+fifo = File.join(FOLDER, "fifo").tap { |path| File.mkfifo(path) }
+nameserver = start_late_nameserver
 flocked = File.join(FOLDER, "flocked").tap { |path| File.write(path, "") }
 
 ACTIONS = {
@@ -95,6 +125,21 @@ ACTIONS = {
     Async { sleep(LONG_S) && latch.count_down }
     latch.wait
   end,
+  "names of hosts (DNS): Ruby's `Resolv`" => lambda do
+    Resolv::DNS.new(nameserver_port: [["127.0.0.1", nameserver]], search: [], ndots: 1).getresource("x.test", Resolv::DNS::Resource::IN::A)
+  end,
+  "waiting inside `Enumerator#next`" => -> { Enumerator.new { |out| out << sleep(LONG_S) }.next },
+  "opening a FIFO" => lambda do
+    pid = spawn("sleep #{LONG_S}; echo x > #{fifo}")
+    File.open(fifo, &:read)
+    Process.wait(pid)
+  end,
+  "`Thread.stop`" => lambda do
+    this = Thread.current
+    later { this.wakeup }
+    Thread.stop
+  end,
+  "`Ractor#take`" => -> { Ractor.new { sleep(0.25) }.take },
   "computing in Ruby" => -> { compute },
   "`OpenSSL`, `Zlib`, bcrypt, image libraries" => -> { OpenSSL::KDF.pbkdf2_hmac("x", salt: "salt", iterations: 800_000, length: 32, hash: "SHA256") },
   "reading and writing files" => -> { File.open(big) { |file| buffer = +"" and (nil while file.read(10_000_000, buffer)) } },
@@ -159,6 +204,31 @@ PLACES = {
   "`I18n.locale`" => [->(value) { I18n.locale = LOCALES[value] }, -> { LOCALES.index(I18n.locale) }],
   "`Time.zone`" => [->(value) { Time.zone = ZONES[value] }, -> { ZONES.index(Time.zone.name) }],
 }.freeze
+
+Sync do
+  Current.place = 1
+  inside = [Enumerator.new { |out| out << Current.place }.next, Fiber.new { Current.place }.resume, Async { Current.place }.wait]
+  puts "#{inside.any? ? "kept" : "lost"}\t`Current` and the transaction, inside `Enumerator#next`, `Fiber.new`, `Async`"
+
+  tasks = %w[/ /usr].map { |folder| Async { Dir.chdir(folder) { sleep(0.01) && Dir.pwd == folder } } }
+  puts "#{tasks.all?(&:wait) ? "own" : "shared"}\tthe folder of `Dir.chdir { }`"
+
+  began = now
+  this = Thread.current
+  waker = Thread.new { sleep(0.05) && this.wakeup }
+  sleep(LONG_S)
+  waker.join
+  puts "#{now - began < LONG_S / 2 ? "works" : "ignored"}\t`Thread#wakeup` of a job that sleeps"
+
+  reader, writer = IO.pipe
+  later { writer.write("x") }
+  read = begin
+    reader.sysread(1)
+  rescue Errno::EAGAIN
+    nil
+  end
+  puts "#{read ? "works" : "fails"}\t`IO#sysread`"
+end
 
 # As the fibers of the lane do.
 Sync do
