@@ -114,6 +114,8 @@ class AppInfo:
     job_classes: tuple[str, ...] = ()
     #: How many connections one worker may open to the database, and how many that has for all.
     database: Database | None = None
+    #: How many workers the sidecar forks; 0 when it does not say.
+    workers: int = 0
 
     @property
     def sidekiq(self) -> str:
@@ -226,6 +228,7 @@ def _app_info(hello: dict[str, Any]) -> AppInfo:
         classes=_mapping(hello, "classes"),
         job_classes=tuple(map(str, hello.get("job_classes") or ())),
         database=_database(hello.get("database")),
+        workers=int(hello.get("workers") or 0),
     )
 
 

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections import deque
 from typing import Any, Protocol
 
 from gokiq.core import Job
+from gokiq.log import get_logger
 from gokiq.sidecar import Ended, Role, State, WorkerLink
 
 #: What the sidecar's root takes for "fork one more worker". Anyone else ignores it.
@@ -19,6 +21,10 @@ RETRY_S = 0.05
 #: Pause after a connection ended before its worker was ready, seconds: a sidecar that turns us
 #: away, or refuses our WELCOME, must not be hammered.
 TURNED_AWAY_S = 0.25
+#: How often it is said that a sidecar which somebody else starts is missing, seconds.
+MISSED_S = 60.0
+
+log = get_logger("dock")
 
 
 class Owner(Protocol):
@@ -49,6 +55,9 @@ class Dock:
         self._is_retired = False
         self._welcome: tuple[str, list[dict[str, str]]] | None = None
         self._root = 0
+        #: Whether somebody else starts the sidecar.
+        self.is_foreign = False
+        self._missed_at: float | None = None
         self._wanted: deque[Role] = deque()
         self.workers: list[WorkerLink] = []
         #: HELLO of the first worker.
@@ -64,6 +73,11 @@ class Dock:
     def root_pid(self) -> int:
         """The sidecar's root, as its workers know it; 0 before the first."""
         return next((int(worker.hello.get("ppid") or 0) for worker in self.workers), self._root)
+
+    @property
+    def forks_more(self) -> bool:
+        """Whether the root is known to heed `ask_for`, or not known not to."""
+        return all(worker.hello.get("forks_more") is not False for worker in self.workers)
 
     @property
     def ready_count(self) -> int:
@@ -104,14 +118,28 @@ class Dock:
         try:
             loop = asyncio.get_running_loop()
             await loop.create_unix_connection(lambda: link, self.path)
-        except OSError:
+        except OSError as error:
             self._standby = None
+            self._miss(error)
             await asyncio.sleep(RETRY_S)
             return
+        self._missed_at = None
         if self._is_retired:
             link.close()
         elif self._standby is link:
             await self._standby_gone.wait()
+
+    def _miss(self, error: OSError) -> None:
+        """Say now and then that nobody listens, where no boot of ours says why."""
+        now = time.monotonic()
+        if self.is_foreign and (self._missed_at is None or now - self._missed_at > MISSED_S):
+            self._missed_at = now
+            log.warning(
+                "No sidecar answers at %s (%s); waiting for one. Is it running, with GOKIQ_SOCKET "
+                "set to this path?",
+                self.path,
+                error.strerror or error,
+            )
 
     def move(self, path: str) -> None:
         """Another root listens there; whoever still has the old socket open is none of ours."""

@@ -233,7 +233,7 @@ class Fleet:
         if worker in self.workers:
             self.workers.remove(worker)
             self._left.set()
-            self.crashes += worker.has_died and not self.is_closing
+            self.crashes += worker.has_died and not (self.is_closing or worker.was_leaving)
             if worker.has_died and not self.is_closing and self.on_crash is not None:
                 self.on_crash(worker, orphans)
                 orphans = []

@@ -18,6 +18,8 @@ from gokiq.log import get_logger
 log = get_logger("monitor")
 
 _MAX_DATAGRAM_BYTES = 8192
+#: What is added to the path of a sidecar's socket; as in settings.rb.
+_BESIDE = ".news"
 #: The sidecar's sockets are in the same folder, have longer names, and may have 100.
 _PATH_BYTES = 90
 #: What a datagram that is none of ours may lead to.
@@ -62,25 +64,57 @@ class Monitor:
     on_exit: Callable[[int], bool] = lambda pid: False
     _socket: socket.socket | None = None
 
+    def listen_beside(self, sidecar: str) -> None:
+        """Listen where a sidecar that somebody else started reports, before `open`. Where that
+        cannot be, another gokiq has it for example, its reports are not heard.
+        """
+        path = sidecar + _BESIDE
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe,
+        ):
+            try:
+                probe.connect(path)
+                return
+            except ConnectionRefusedError:
+                os.unlink(path)  # of one that was killed
+            except FileNotFoundError:
+                pass
+            self._bind(path)
+            self.path = path
+
     def open(self) -> None:
         """Bind the socket, mode 0600, and listen on the running loop. Raises BootError."""
+        if self._socket is None:
+            self._open_own()
+        assert self._socket is not None
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._drain)
+
+    def _open_own(self) -> None:
         size = len(os.fsencode(self.path))
         if size > _PATH_BYTES:
             raise BootError(
                 f"the path of the socket {self.path} has {size} bytes, at most {_PATH_BYTES} are "
                 "allowed; set TMPDIR to a folder with a shorter path"
             )
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
         try:
-            self._socket.bind(self.path)
+            self._bind(self.path)
         except OSError as error:
             raise BootError(
                 f"cannot make the socket {self.path}: {error.strerror or error}; "
                 "set TMPDIR to a folder that can be written to"
             ) from error
-        os.chmod(self.path, 0o600)
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._drain)
+
+    def _bind(self, path: str) -> None:
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            bound.setblocking(False)
+            bound.bind(path)
+            os.chmod(path, 0o600)
+        except OSError:
+            bound.close()
+            raise
+        self._socket = bound
 
     def close(self) -> None:
         """Stop listening."""
@@ -88,6 +122,8 @@ class Monitor:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
 
     def drain(self) -> None:
         """Read what is there now."""

@@ -88,8 +88,14 @@ class Quarantine:
     def _find(self, worker: WorkerLink, jobs: list[Job]) -> Finding:
         suspects = [job.number for job in jobs if worker.is_solo and job.number in self._suspects]
         if not suspects:
+            if worker.was_leaving:
+                return Finding([], is_alone=False)
             return Finding([job.number for job in jobs], is_alone=len(jobs) == 1)
         if any(job.number in self._overdue for job in jobs):
+            self._trials.interrupted()
+            return Finding([], is_alone=False, interrupted=suspects)
+        if worker.was_leaving:
+            # A stop that was asked for, and cut short.
             self._trials.interrupted()
             return Finding([], is_alone=False, interrupted=suspects)
         in_company = len(suspects) < len(jobs)
@@ -232,10 +238,13 @@ class Quarantine:
                 again.append(job)
             else:
                 self._dispatcher.give_back([job])
+        cut = set(finding.interrupted)
+        known = blamed.keys() | cut
+        self._dispatcher.give_back([job for job in crash.jobs if job.number not in known])
         self._forget(crash.jobs)
         self._park(again)
         self._trials.accuse(job.number for job in again)
-        self._try_again([job for job in crash.jobs if job.number in set(finding.interrupted)])
+        self._try_again([job for job in crash.jobs if job.number in cut])
 
     def _settle_overdue(self, crash: _Crash) -> None:
         self._forget(crash.jobs)
@@ -263,6 +272,8 @@ class Quarantine:
             self._suspects.pop(job.number, None)
 
     async def _note(self, jobs: list[Job], *, alone: bool) -> dict[int, Record]:
+        if not jobs:
+            return {}
         keys = [crashes.key_of(job.payload) for job in jobs]
         try:
             records = await self._broker.note_crash(keys, alone=alone)

@@ -54,6 +54,7 @@ class Roots:
         self._group: asyncio.TaskGroup | None = None
         self._endings: set[asyncio.Task[None]] = set()
         attached = config.sidecar is not None
+        fleet.dock.is_foreign = attached
         #: Whose workers take jobs.
         self.current = Root(Attached() if attached else self._supervisor(fleet.dock), fleet.dock)
         self._all = [self.current]

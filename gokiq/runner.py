@@ -71,6 +71,8 @@ class Runner:
         self._directory = Path(tempfile.mkdtemp(prefix=runfile.PREFIX))  # mode 0700
         self._lock = runfile.hold(self._directory)
         self._monitor = Monitor(str(self._directory / "monitor.sock"))
+        if config.sidecar is not None:
+            self._monitor.listen_beside(config.sidecar)
         self._fleet = Fleet(config.sidecar or socket_path(self._directory))
         self._fleet.on_gone = self._monitor.forget
         self._fleet.stands_still = self._monitor.stands_still
@@ -356,7 +358,7 @@ class Runner:
             await asyncio.sleep(COUNT_S)
 
     def _database(self, app: AppInfo) -> dict[str, int]:
-        wanted = database_room.connections(app.database, self._config.workers)
+        wanted = database_room.connections(app.database, self._workers(app))
         return {database_room.CONNECTIONS: wanted} if wanted else {}
 
     async def _check_database(self, broker: Broker, app: AppInfo) -> None:
@@ -364,7 +366,7 @@ class Runner:
             return
         owners = await Owners(broker.link).entries()
         owners.pop(broker.identity, None)
-        if line := database_room.warning(app.database, self._config.workers, owners.values()):
+        if line := database_room.warning(app.database, self._workers(app), owners.values()):
             log.warning("%s", line)
 
     def _on_beat(self, app: AppInfo, dispatcher: Dispatcher, queue_status: QueueStatus) -> None:
@@ -387,7 +389,7 @@ class Runner:
         versions = app.versions
         log.info(
             "Sidecar ready: workers=%d slots=%d lane=%s ruby=%s sidekiq=%s async=%s falcon=%s",
-            self._config.workers,
+            self._workers(app),
             sum(c.concurrency for c in app.capsules),
             app.lane,
             versions.get("ruby"),
@@ -401,6 +403,11 @@ class Runner:
             app.redis,
             self._identity.name,
         )
+
+    def _workers(self, app: AppInfo) -> int:
+        """How many there are to be: those of another's sidecar are not ours to set."""
+        told = app.workers if self._config.sidecar is not None else 0
+        return told or self._config.workers
 
     async def _drain(self, app: AppInfo, dispatcher: Dispatcher) -> None:
         """Let running jobs end within the timeout, then take back what still runs and give it to

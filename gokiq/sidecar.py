@@ -138,6 +138,8 @@ class WorkerLink(asyncio.Protocol):
         #: When HELLO came, monotonic seconds.
         self.greeted_at = 0.0
         self.role = Role.REGULAR
+        #: Whether it had been told to leave when its connection ended.
+        self.was_leaving = False
         #: Jobs that it has reported.
         self.finished = 0
         self._promotions: dict[int, tuple[int, asyncio.Future[list[Push]]]] = {}
@@ -305,6 +307,7 @@ class WorkerLink(asyncio.Protocol):
         if self._is_parting or (exc is not None and self._reason == DIED):
             self._read_rest()
         left_cleanly = self._reason == "" and not self.open
+        self.was_leaving = self.state is State.DRAINING
         if self._reader.buffered and self._reason == DIED:
             self._reason = f"{DIED} inside a frame, {self._reader.buffered} bytes of it came"
         self.state = State.CLOSED

@@ -76,6 +76,9 @@ class Solo:
             solo.drain(0.0)
 
     def _ask(self, now: float) -> None:
+        if not self._fleet.dock.forks_more:
+            self._barren = self._fleet.dock
+            return
         self._since = self._since or now
         if now - self._asked_at > ASK_S:
             self._asked_at = now

@@ -79,3 +79,24 @@ def test_a_convicts_parole_and_an_acquittal_wait_for_redis() -> None:
         assert [one.number for one in quarantine.screen([job(4, "innocent")])] == [4]
 
     asyncio.run(scene())
+
+
+def test_a_worker_that_dies_while_it_leaves_makes_nobody_a_suspect() -> None:
+    async def scene() -> None:
+        broker, dispatcher = Broker(), Dispatcher()
+        monitor: Any = SimpleNamespace(vitals={}, ending=no_ending)
+        fleet = SimpleNamespace(solo=None, workers=[], dock=object())
+        parts: Any = (broker, fleet, monitor, dispatcher, None)
+        quarantine = Quarantine(*parts)
+        worker: Any = SimpleNamespace(pid=7, is_solo=False, was_leaving=True)
+        quarantine.crashed(worker, [job(1, "a"), job(2, "b")])
+
+        await quarantine._judge(quarantine._crashes[0])  # noting a crash would raise
+
+        assert dispatcher.back == [1, 2]
+
+    asyncio.run(scene())
+
+
+async def no_ending(pid: int, timeout_s: float) -> tuple[int | None, int | None]:
+    return (9, None)

@@ -34,6 +34,7 @@ class Fleet:
         self.workers = list(workers)
         self.dock = self
         self.asked = 0
+        self.forks_more = True
 
     @property
     def solo(self) -> Worker | None:
@@ -120,3 +121,12 @@ def test_nobody_is_borrowed_where_one_is_forked() -> None:
     solo.reserve(2.0)
 
     assert not fleet.workers[0].is_solo
+
+
+def test_a_root_that_says_so_is_not_asked() -> None:
+    fleet = Fleet(Worker())
+    fleet.forks_more = False
+    solo = solo_of(fleet)
+
+    assert solo.worker(1.0, may_borrow=True) is fleet.workers[0]
+    assert fleet.asked == 0

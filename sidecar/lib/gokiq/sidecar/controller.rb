@@ -15,6 +15,7 @@ module Gokiq
 				super(services, **options)
 
 				@policy = policy
+				services.each { |service| service.forks_more = true if service.respond_to?(:forks_more=) }
 			end
 
 			# Fork one more worker whenever the orchestrator asks for it.

@@ -45,7 +45,11 @@ module Gokiq
 				super
 
 				@generation = 0
+				@forks_more = false
 			end
+
+			# @attribute [Boolean] Whether whoever runs us forks one more worker when it is asked to.
+			attr_writer :forks_more
 
 			# Load, bind; everything before the first fork.
 			# @raises [BootError] If jobs could not run safely.
@@ -103,7 +107,7 @@ module Gokiq
 				# The root learns of a worker's end by the end of this pipe.
 				pipe = instance.instance_variable_get(:@io)
 				ForkGuard.own(pipe) if pipe.is_a?(IO)
-				Worker.new(@application, @listener, @monitor, @generation, root: @root, workers: @evaluator.count, **options).start
+				Worker.new(@application, @listener, @monitor, @generation, root: @root, workers: @evaluator.count, forks_more: @forks_more, **options).start
 			end
 
 			# Jobs that crash must not end what runs beside us, and a stop waits for jobs.

@@ -11,6 +11,9 @@ module Gokiq
 			# The longest path of a socket, in bytes. Longer ones meet the limit of `sockaddr_un` on one side or the other.
 			PATH_BYTES = 100
 
+			# Where an orchestrator that connects to us listens, unless we are told otherwise.
+			MONITOR_SUFFIX = ".news"
+
 			LANES = %w[auto fiber thread].freeze
 
 			# In which workers the application's lifecycle events fire.
@@ -20,7 +23,7 @@ module Gokiq
 			# @raises [BootError] If something in it cannot be used.
 			def initialize(env = ENV)
 				@socket_path = path(env, "GOKIQ_SOCKET") or raise BootError.new("GOKIQ_SOCKET is not set", hint: "set GOKIQ_SOCKET to the path of the socket to bind")
-				@monitor_path = path(env, "GOKIQ_MONITOR")
+				@monitor_path = path(env, "GOKIQ_MONITOR") || "#{@socket_path}#{MONITOR_SUFFIX}"
 				@leader_path = presence(env["GOKIQ_LEADER"]) || "#{@socket_path}.leader"
 				@arguments = arguments_from(env["GOKIQ_SIDEKIQ_ARGS"])
 				@workers = number(env, "GOKIQ_WORKERS") || 1
@@ -37,7 +40,7 @@ module Gokiq
 			# @attribute [String] Where to listen.
 			attr :socket_path
 
-			# @attribute [String | Nil] Where to send datagrams.
+			# @attribute [String] Where to send datagrams.
 			attr :monitor_path
 
 			# @attribute [String] What the workers of all roots lock to agree on one of them.

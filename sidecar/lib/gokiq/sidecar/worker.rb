@@ -38,13 +38,15 @@ module Gokiq
 			# @parameter generation [Integer]
 			# @parameter root [Integer] Pid of the process that has forked us.
 			# @parameter workers [Integer | Nil] How many of us there are.
+			# @parameter forks_more [Boolean] Whether the root forks one more when it is asked to.
 			# @parameter solo [Boolean] Whether it is there for suspects of a crash.
-			def initialize(application, listener, monitor, generation, root: Process.ppid, workers: nil, solo: false)
+			def initialize(application, listener, monitor, generation, root: Process.ppid, workers: nil, forks_more: true, solo: false)
 				@application = application
 				@listener = listener
 				@monitor = monitor
 				@generation = generation
 				@workers = workers
+				@forks_more = forks_more
 				@solo = solo
 				@state = State.new(Deadlines.new(application.job_timeout_s))
 				@lifecycle = Lifecycle.new(application.config, events: application.events)
@@ -75,7 +77,7 @@ module Gokiq
 
 			# @returns [Hash] The body of HELLO.
 			def hello
-				@application.hello(@generation, except: @lifecycle.alone).merge(solo: @solo, workers: @workers)
+				@application.hello(@generation, except: @lifecycle.alone).merge(solo: @solo, workers: @workers, forks_more: @forks_more)
 			end
 
 			# @returns [String] As in HELLO, now.
