@@ -18,7 +18,7 @@ class SettingsTest < Minitest::Test
 		plain = settings
 
 		assert_equal ["/x/s", [], 1, :auto], [plain.socket_path, plain.arguments, plain.workers, plain.lane]
-		assert_equal [nil] * 6, [plain.monitor_path, plain.slots, plain.threads, plain.identity, plain.drain_s, plain.parent_pid]
+		assert_equal ["/x/s.news", *([nil] * 5)], [plain.monitor_path, plain.slots, plain.threads, plain.identity, plain.drain_s, plain.parent_pid]
 		refute_predicate plain, :verbose?
 	end
 
@@ -36,7 +36,7 @@ class SettingsTest < Minitest::Test
 	def test_empty_is_absent
 		empty = settings(MONITOR: "", SIDEKIQ_ARGS: "", WORKERS: "", SLOTS: "", LANE: "", IDENTITY: "", DRAIN_S: "", PARENT_PID: "")
 
-		assert_equal [nil, [], 1, nil, :auto, nil, nil, nil], [empty.monitor_path, empty.arguments, empty.workers, empty.slots, empty.lane, empty.identity, empty.drain_s, empty.parent_pid]
+		assert_equal ["/x/s.news", [], 1, nil, :auto, nil, nil, nil], [empty.monitor_path, empty.arguments, empty.workers, empty.slots, empty.lane, empty.identity, empty.drain_s, empty.parent_pid]
 	end
 
 	def test_socket_is_required
