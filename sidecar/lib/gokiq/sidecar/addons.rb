@@ -33,6 +33,13 @@ module Gokiq
 				@launcher.run
 			end
 
+			# As Sidekiq's heartbeat.
+			# @yields What that does here.
+			def beat(&block)
+				@launcher.at_heart = block
+				@launcher.send(:beat)
+			end
+
 			# As Sidekiq stops fetching.
 			def quiet
 				@launcher.quiet
@@ -55,6 +62,7 @@ module Gokiq
 					end
 
 					attr_reader :config
+					attr_writer :at_heart
 
 					def run(async_beat: true)
 					end
@@ -69,6 +77,20 @@ module Gokiq
 
 					def stopping?
 						@done
+					end
+
+					def heartbeat
+						❤
+					end
+
+					private
+
+					def beat
+						❤
+					end
+
+					def ❤
+						@at_heart&.call
 					end
 
 					Addons.modules.reverse_each { |addon| prepend addon }

@@ -16,6 +16,7 @@ require_relative "settings"
 require_relative "signals"
 require_relative "stack"
 require_relative "thread_variables"
+require_relative "unreached"
 require_relative "unused"
 require_relative "version"
 
@@ -57,7 +58,7 @@ module Gokiq
 				check_fibers if @plan.lane == :fiber
 				@hello = describe
 				config.logger.info { "gokiq: #{shared}" } if shared
-				[*values.doubts, *Unused.of(config), *Unused.opened(Unused.ports - ports)].each { |line| config.logger.warn { "gokiq: #{line}" } }
+				[*values.doubts, *Unused.of(config), *Unreached.of, *Unused.opened(Unused.ports - ports)].each { |line| config.logger.warn { "gokiq: #{line}" } }
 				advise
 				widen
 				disconnect

@@ -47,6 +47,11 @@ module Gokiq
 				Stock.stir
 			end
 
+			# As Sidekiq's heartbeat: what is around that is called in the leader.
+			def beat
+				@addons ? @addons.beat { @lifecycle.beat } : @lifecycle.beat
+			end
+
 			# As Sidekiq stops fetching.
 			def quiet
 				@addons&.quiet

@@ -128,7 +128,7 @@ module Gokiq
 				@session&.announce_client
 				return if @left || @beat&.alive?
 
-				@beat = Async(transient: true, annotation: "gokiq beat") { @lifecycle.beat }
+				@beat = Async(transient: true, annotation: "gokiq beat") { @leadership.beat }
 			end
 
 			# Ask the application's client about due jobs. Middleware may wait, frames must not wait for it.
