@@ -320,7 +320,7 @@ class Gate:
         known = (self._room(target, self._clock(), coming), self._rules.cluster.get(target))
         bounds = [bound for bound in known if bound is not None]
         if (rate := self._rules.rates.get(target)) is not None:
-            bounds.append(rate.count if rate.is_window else rate.burst)
+            bounds.append(rate.at_once)
         return min(bounds, default=None)
 
     def is_dry(self, route: int) -> bool:

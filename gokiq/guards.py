@@ -25,14 +25,16 @@ class Kind(StrEnum):
     PERMITS = "permits"
     #: Tokens, microseconds apart.
     BUCKET = "bucket"
-    #: So many in each stretch of microseconds.
+    #: So many in each stretch of microseconds that Redis's clock divides by.
     WINDOW = "window"
+    #: So many in any stretch of microseconds.
+    SLIDING = "sliding"
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
     """Bounds the jobs of a target. The two numbers are `limit, held` of PERMITS, `spacing, burst`
-    of BUCKET, `length, count` of WINDOW; of ROOM the second is unused.
+    of BUCKET, `length, count` of WINDOW and SLIDING; of ROOM the second is unused.
     """
 
     kind: Kind
@@ -45,6 +47,8 @@ class Guard:
         """Where Redis counts; empty when it does not."""
         if self.kind is Kind.ROOM:
             return ""
+        if self.kind is Kind.SLIDING:
+            return starts_key(self.target)
         return permits_key(self.target) if self.kind is Kind.PERMITS else rate_key(self.target)
 
 
@@ -58,10 +62,19 @@ def rate_key(target: Target) -> str:
     return f"gokiq:rate:{target}"
 
 
+def starts_key(target: Target) -> str:
+    """List of `time:jobs:number`, the newest first: when jobs of a sliding rate started, how many,
+    and how many had started in all by then.
+    """
+    return f"gokiq:starts:{target}"
+
+
 def of_rate(target: Target, rate: Rate) -> Guard:
     """What counts this rate."""
     if rate.is_window:
         return Guard(Kind.WINDOW, target, round(rate.per_s * 1e6), rate.count)
+    if rate.is_sliding:
+        return Guard(Kind.SLIDING, target, round(rate.per_s * 1e6), rate.count)
     return Guard(Kind.BUCKET, target, rate.spacing_us, rate.burst)
 
 

@@ -6,6 +6,7 @@
 --     permits  most at once over all owners; how many this owner has (without what it claims now)
 --     bucket   microseconds between two tokens; tokens it holds
 --     window   its length in microseconds; jobs in each
+--     sliding  a length in microseconds; jobs in any stretch of it
 --   M, then M times: n, then n numbers of guards: a gate
 --   S, then S times: gate of the step (0: none), C, then C times: gate of the job (0: none), payload
 --     C = -1: the step takes the oldest jobs of its queue, whichever they are
@@ -13,6 +14,8 @@
 --   permits: hash owner -> jobs. An owner without a lease holds none: who adopts takes it away
 --   bucket: the time at which the next token would come to a full one (GCRA), microseconds since the epoch
 --   window: number of the window and jobs in it, N:USED
+--   sliding: list, the newest first: when jobs started (microseconds since the epoch), how many, and how many in all by
+--     then, TIME:JOBS:NUMBER. The jobs in a stretch are a difference of two numbers, so that no list is ever summed up
 
 local guards, gates, guarded_steps = {}, {}, {}
 local owner
@@ -61,6 +64,28 @@ function reads.window(guard)
   guard.room = guard.second - guard.used
 end
 
+local function started(entry)
+  local time, jobs, number = string.match(entry or '', '^(%d+):(%d+):(%d+)$')
+  return tonumber(time), tonumber(jobs), tonumber(number)
+end
+
+-- What began before the stretch that ends now is forgotten.
+function reads.sliding(guard)
+  guard.now = now_us()
+  guard.used, guard.number = 0, 0
+  local oldest, jobs, number = started(redis.call('LINDEX', guard.key, -1))
+  while oldest and oldest <= guard.now - guard.first do
+    redis.call('RPOP', guard.key)
+    oldest, jobs, number = started(redis.call('LINDEX', guard.key, -1))
+  end
+  if oldest then
+    local _, _, newest = started(redis.call('LINDEX', guard.key, 0))
+    guard.oldest, guard.number = oldest, newest
+    guard.used = newest - number + jobs
+  end
+  guard.room = guard.second - guard.used
+end
+
 local writes = {}
 
 function writes.room() end
@@ -88,6 +113,13 @@ function writes.window(guard)
   if guard.taken == 0 then return end
   local text = string.format('%.0f:%d', guard.number, guard.used + guard.taken)
   redis.pcall('SET', guard.key, text, 'PX', math.ceil(ends_in / 1000) + 1)
+end
+
+function writes.sliding(guard)
+  if guard.room <= 0 then guard.wait = (guard.oldest or guard.now) + guard.first - guard.now end
+  if guard.taken == 0 then return end
+  redis.pcall('LPUSH', guard.key, string.format('%.0f:%d:%.0f', guard.now, guard.taken, guard.number + guard.taken))
+  redis.pcall('PEXPIRE', guard.key, math.ceil(guard.first / 1000) + 1)
 end
 
 -- Returns where ARGV goes on.

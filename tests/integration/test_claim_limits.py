@@ -214,6 +214,7 @@ async def _owner(
         (Rules(cluster={queue("a"): 3, TOTAL: 5}), (3, 2)),
         (Rules(rates={queue("a"): Rate(2, 3600.0, 4)}), (4, 16)),
         (Rules(rates={queue("a"): Rate(6, 86_400.0, is_window=True)}), (6, 14)),
+        (Rules(rates={queue("a"): Rate(6, 86_400.0, is_sliding=True)}), (6, 14)),
     ],
     ids=str,
 )
@@ -417,7 +418,42 @@ def test_a_rate_lets_jobs_start_at_its_pace_over_all_owners(play: Any, client: r
     play(scene, owners=2, judge=all_well, rules=Rules(rates={queue("a"): Rate(50, 1.0, 5)}))
 
 
-@pytest.mark.parametrize("rate", [Rate(2, 200.0, 4), Rate(4, 1000.0, is_window=True)], ids=str)
+def test_a_sliding_rate_starts_no_more_in_any_stretch_of_time(
+    play: Any, client: redis.Redis
+) -> None:
+    push(client, "a", 60)
+
+    async def scene(stage: Stage) -> None:
+        began: list[float] = []
+        left = 60
+
+        def look() -> bool:
+            nonlocal left
+            now = time.monotonic()
+            left, before = client.llen("queue:a"), left
+            began.extend([now] * (before - left))
+            return left == 0
+
+        await stage.until(look)
+        # What starts at the end of one stretch counts at the begin of the next.
+        assert all(b - a > 0.4 - 0.05 for a, b in zip(began, began[8:], strict=False))
+        assert began[-1] - began[0] < 60 / 8 * 0.4 + 5
+        assert client.llen("gokiq:starts:queue:a") <= 8
+        await stage.until(lambda: not client.exists("gokiq:starts:queue:a"))
+
+    rate = Rate(8, 0.4, is_sliding=True)
+    play(scene, owners=2, judge=all_well, rules=Rules(rates={queue("a"): rate}))
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        Rate(2, 200.0, 4),
+        Rate(4, 1000.0, is_window=True),
+        Rate(4, 1000.0, is_sliding=True),
+    ],
+    ids=str,
+)
 def test_the_claim_wakes_when_the_next_token_comes(
     play: Any, client: redis.Redis, rate: Rate
 ) -> None:
@@ -433,6 +469,8 @@ def test_the_claim_wakes_when_the_next_token_comes(
             seconds, micros = client.time()
             off_s = (seconds + micros / 1e6 + wait_s) % rate.per_s
             assert min(off_s, rate.per_s - off_s) < SOON_S
+        elif rate.is_sliding:
+            assert 980 < wait_s <= 1000  # so long after the first has started
         else:
             assert 80 < wait_s <= 100  # so long after the first of four tokens was taken
 
