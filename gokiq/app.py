@@ -112,6 +112,8 @@ class AppInfo:
     classes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: The job classes that were loaded when the app had booted.
     job_classes: tuple[str, ...] = ()
+    #: What gems of the app limit and pause: name -> settings as above, and where they keep more.
+    gems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: How many connections one worker may open to the database, and how many that has for all.
     database: Database | None = None
     #: How many workers the sidecar forks; 0 when it does not say.
@@ -227,6 +229,7 @@ def _app_info(hello: dict[str, Any]) -> AppInfo:
         settings=_mapping(hello, "gokiq"),
         classes=_mapping(hello, "classes"),
         job_classes=tuple(map(str, hello.get("job_classes") or ())),
+        gems=_mapping(hello, "gems"),
         database=_database(hello.get("database")),
         workers=int(hello.get("workers") or 0),
     )

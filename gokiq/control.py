@@ -10,11 +10,14 @@ import os
 import pwd
 import random
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from gokiq import gems
+from gokiq.changes import changes
 from gokiq.errors import ConnectionLost, ReplyError
+from gokiq.gems import Gems, Reading
 from gokiq.limits import Rules, Scope, Target, from_redis
 from gokiq.log import get_logger
 from gokiq.redis_link import Arg, RedisLink
@@ -41,14 +44,6 @@ BLIND_LOOK_S = 0.5
 RETRY_S = 0.5
 
 
-#: How each kind of limit is told.
-SAID = {
-    Scope.PROCESS: "at most {} at once in each process",
-    Scope.CLUSTER: "at most {} at once in all processes together",
-    Scope.RATE: "{} in all processes together",
-}
-
-
 def status_key(identity: str) -> str:
     """JSON `{"asked": word, ...}` of this process."""
     return f"gokiq:status:{identity}"
@@ -62,6 +57,7 @@ class Orders:
     asked: str
     #: Who has changed what lately, as `CHANGES` has it.
     who: Mapping[str, str]
+    gems: Reading = field(default_factory=Reading)
 
 
 class Control:
@@ -70,28 +66,41 @@ class Control:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
 
-    async def orders(self, *, tracked: bool = False) -> Orders:
-        """What is set now; of what is `tracked` Redis says when it changes."""
+    async def orders(self, *, tracked: bool = False, of: Gems = gems.NONE) -> Orders:
+        """What is set now, by operators and by the keys of these gems; of what is `tracked` Redis
+        says when it changes.
+        """
         questions: list[tuple[Arg, ...]] = [
             ("HGETALL", LIMITS),
             ("SMEMBERS", PAUSED),
             ("GET", ASKED),
             ("HGETALL", CHANGES),
+            *of.tracked(),
         ]
+        rest = of.untracked()
         if tracked:
             # Said each time: the connection may be another one.
             on: tuple[Arg, ...] = ("CLIENT", "TRACKING", "ON", "OPTIN")
             caching: tuple[Arg, ...] = ("CLIENT", "CACHING", "YES")
             pairs = [part for question in questions for part in (caching, question)]
-            answers = (await self._link.pipeline([on, *pairs]))[2::2]
+            found = (await self._link.pipeline([on, *pairs, *rest]))[1:]
+            pairs_end = 2 * len(questions)
+            answers, unwatched = found[1:pairs_end:2], found[pairs_end:]
         else:
-            answers = await self._link.pipeline(questions)
-        fields, paused, asked, who = answers
+            found = await self._link.pipeline([*questions, *rest])
+            answers, unwatched = found[: len(questions)], found[len(questions) :]
+        fields, paused, asked, who, *theirs = answers
         rules = from_redis(
             {_text(key): _text(value) for key, value in fields.items()}, map(_text, paused)
         )
         by = {_text(key): _text(value) for key, value in who.items()}
-        return Orders(rules, _text(asked or b""), by)
+        return Orders(rules, _text(asked or b""), by, of.read(theirs, unwatched))
+
+    async def start(self, of: Gems) -> Orders:
+        """Write what these gems write when they start, and read everything."""
+        if seeds := of.seeds():
+            await self._link.pipeline(seeds)
+        return await self.orders(of=of)
 
     async def fields(self) -> dict[str, str]:
         """The limits that are set at run time, as they stand in Redis."""
@@ -153,27 +162,39 @@ class ControlWatch:
     def __init__(
         self,
         link: RedisLink,
-        on_rules: Callable[[Rules], None],
+        on_rules: Callable[[Rules, Rules], None],
         on_question: Callable[[str], Awaitable[None]],
+        of: gems.Source = lambda: gems.NONE,
     ) -> None:
+        """`on_rules` hears what operators say and what the gems `of` the app do."""
         self._link = link
+        self._of = of
         self._control = Control(link)
         self._on_rules = on_rules
         self._on_question = on_question
-        self._rules = Rules()
+        self._known = (Rules(), Rules())
+        self._is_stale = False
         self._asked = ""
+        self._again_s: float | None = None
+        self._doubts: frozenset[str] = frozenset()
+        self._news = asyncio.Event()
         self._can_track = True
         self._complaint = ""
 
     async def first(self) -> None:
         """Before anything is claimed. Raises ConnectionLost."""
         try:
-            orders = await self._control.orders()
+            orders = await self._control.start(self._of())
         except ReplyError as error:
             self._complain(error)
             return
         self._asked = orders.asked
         self._heed(orders)
+
+    def look_soon(self) -> None:
+        """The app is another one, and so may be its gems."""
+        self._is_stale = True
+        self._news.set()
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -207,11 +228,29 @@ class ControlWatch:
             )
             return
         while True:
+            self._news.clear()
             await self._look(tracked=True)
-            await self._link.next_push(LOOK_S)
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Wait until there may be something new. Raises ConnectionLost."""
+        push = asyncio.ensure_future(self._link.next_push(self._patience_s()))
+        news = asyncio.ensure_future(self._news.wait())
+        try:
+            await asyncio.wait({push, news}, return_when=asyncio.FIRST_COMPLETED)
+            if push.done():
+                push.result()
+        finally:
+            for task in (push, news):
+                task.cancel()
+            await asyncio.gather(push, news, return_exceptions=True)
+
+    def _patience_s(self) -> float:
+        """Redis may tell only later that a key has ended by itself."""
+        return LOOK_S if self._again_s is None else min(LOOK_S, self._again_s + 0.01)
 
     async def _look(self, *, tracked: bool = False) -> None:
-        orders = await self._control.orders(tracked=tracked)
+        orders = await self._control.orders(tracked=tracked, of=self._of())
         if orders.asked and orders.asked != self._asked:
             self._asked = orders.asked
             await self._on_question(orders.asked)
@@ -223,41 +262,23 @@ class ControlWatch:
             self._complaint = str(error)
             log.warning(
                 "Redis refuses to tell limits and pauses, those known count: %s; "
-                "our user needs the keys gokiq:* and paused",
+                "our user needs the keys gokiq:* and paused, and those of gems that limit or pause",
                 error,
             )
 
     def _heed(self, orders: Orders) -> None:
-        before, rules = self._rules, orders.rules
-        if rules != before:
-            self._rules = rules
-            self._on_rules(rules)
-            for what, line in changes(before, rules):
+        self._again_s = orders.gems.again_s
+        for doubt in sorted(set(orders.gems.doubts) - self._doubts):
+            log.warning("%s", doubt)
+        self._doubts = frozenset(orders.gems.doubts)
+        known = (orders.rules, orders.gems.rules)
+        if known != self._known or self._is_stale:
+            (before, theirs), self._known, self._is_stale = self._known, known, False
+            self._on_rules(*known)
+            for what, line in changes(before, orders.rules):
                 log.info("%s: %s", line, f"set by {orders.who.get(what, 'somebody')}")
-
-
-def changes(before: Rules, now: Rules) -> Iterator[tuple[str, str]]:
-    """What operators have changed, each as a field of `CHANGES` and a line."""
-    for queue in sorted(now.paused - before.paused):
-        yield f"paused:{queue}", f"queue:{queue} is paused, no more of its jobs are claimed"
-    for queue in sorted(before.paused - now.paused):
-        yield f"paused:{queue}", f"queue:{queue} is resumed"
-    kinds: list[tuple[Scope, Mapping[Target, Any], Mapping[Target, Any]]] = [
-        (Scope.PROCESS, before.process, now.process),
-        (Scope.CLUSTER, before.cluster, now.cluster),
-        (Scope.RATE, before.rates, now.rates),
-    ]
-    for scope, old, new in kinds:
-        for target in sorted(old.keys() | new.keys()):
-            if target not in new:
-                said = f"as the app's configuration says ({scope})"
-            elif target in old and old[target] == new[target]:
-                continue
-            elif new[target] is None:
-                said = f"no limit ({scope})"
-            else:
-                said = SAID[scope].format(new[target])
-            yield f"{scope}:{target}", f"{target}: {said}"
+            for _, line in changes(theirs, orders.gems.rules):
+                log.info("%s: set by %s", line, self._of().speaker)
 
 
 def _me() -> str:

@@ -364,11 +364,13 @@ class Gate:
 
     def why(self, route: int, kinds: Iterable[str] = ()) -> str:
         """What keeps this route's queue from running one job more: `paused`, `breaker`, `rate` or
-        `limit`, the last three with what they are of; empty when nothing here does. `kinds` are the
-        classes of its oldest jobs, where they are known: it is held up when all of them are.
+        `limit`, the last three with what they are of, and all with the gem of the app that said
+        so; empty when nothing here does. `kinds` are the classes of its oldest jobs, where they
+        are known: it is held up when all of them are.
         """
-        if self._routes[route].queue in self._rules.paused:
-            return "paused"
+        if (name := self._routes[route].queue) in self._rules.paused:
+            gem = self._rules.paused_by.get(name)
+            return f"paused by {gem}" if gem else "paused"
         of_kinds = [self._why(self._of_kind(kind)) for kind in kinds]
         held = of_kinds[0] if of_kinds and all(of_kinds) else ""
         return self._why(self._by_route[route]) or held
@@ -384,7 +386,11 @@ class Gate:
                 found["rate" if target in self._rules.rates else "limit"] = target
             elif self._room(target, now) == 0:
                 found["limit"] = target
-        return next((f"{k} {found[k]}" for k in ("breaker", "rate", "limit") if k in found), "")
+        first = next((k for k in ("breaker", "rate", "limit") if k in found), "")
+        if not first:
+            return ""
+        gem = self._rules.by.get(found[first]) if first != "breaker" else None
+        return f"{first} {found[first]}" + (f" by {gem}" if gem else "")
 
     def section(
         self, steps: Iterable[tuple[int, Sequence[Entry] | None]], coming: Mapping[Target, int]

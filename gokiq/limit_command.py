@@ -7,7 +7,8 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-from gokiq.control import SAID, Control
+from gokiq.changes import SAID
+from gokiq.control import Control
 from gokiq.errors import ConfigError, ConnectionLost, GokiqError, ReplyError
 from gokiq.known import SidekiqProcess, look
 from gokiq.limits import NONE, Kind, Scope, Target, parse_count, parse_target, queue

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -23,8 +23,9 @@ SETTINGS = (
     "weights",
     "reserve",
     "tenants",
-    # Read and checked by the sidecar (thread_variables.rb).
+    # Read and checked by the sidecar (thread_variables.rb, unobeyed.rb).
     "shared_thread_variables",
+    "ignore",
 )
 #: In place of a number: no limit, whatever others say.
 NONE = "none"
@@ -123,15 +124,25 @@ class Rules:
     paused: frozenset[str] = frozenset()
     #: Dependency by class and by queue.
     dependencies: Mapping[Target, str] = field(default_factory=dict)
+    #: Gems of the app that said so, by what they limit and by the queues that they paused.
+    by: Mapping[Target, str] = field(default_factory=dict)
+    paused_by: Mapping[str, str] = field(default_factory=dict)
 
     def over(self, other: Rules) -> Rules:
         """Both; where both say something of a target, this."""
+        said = self.targets()
+        untold = self.paused - self.paused_by.keys()
         return Rules(
             process={**other.process, **self.process},
             cluster={**other.cluster, **self.cluster},
             rates={**other.rates, **self.rates},
             paused=other.paused | self.paused,
             dependencies={**other.dependencies, **self.dependencies},
+            by={**{t: gem for t, gem in other.by.items() if t not in said}, **self.by},
+            paused_by={
+                **{queue: gem for queue, gem in other.paused_by.items() if queue not in untold},
+                **self.paused_by,
+            },
         )
 
     def in_force(self) -> Rules:
@@ -142,7 +153,14 @@ class Rules:
             rates={t: r for t, r in self.rates.items() if r is not None},
             paused=self.paused,
             dependencies=self.dependencies,
+            by=self.by,
+            paused_by=self.paused_by,
         )
+
+    def said_by(self, gem: str) -> Rules:
+        """The same, as said by a gem of the app."""
+        by, paused_by = dict.fromkeys(self.targets(), gem), dict.fromkeys(self.paused, gem)
+        return replace(self, by=by, paused_by=paused_by)
 
     def targets(self) -> set[Target]:
         """All that are limited; meaningful once `in_force`."""

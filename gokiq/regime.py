@@ -12,6 +12,7 @@ from gokiq.app import AppInfo
 from gokiq.dependencies import Dependency
 from gokiq.errors import ConfigError
 from gokiq.gate import Need
+from gokiq.gems import Gems
 from gokiq.known import strangers
 from gokiq.limits import (
     Rules,
@@ -49,23 +50,29 @@ class Regime:
         self.apply = apply
         self._app = Rules()
         self._operators = Rules()
+        self._live = Rules()
+        #: Of the app: what limits and pauses beside us.
+        self.gems = Gems({}, ())
         self._settings: dict[Target, Mapping[str, Any]] = {}
         self.needs: dict[Target, Dependency] = {}
 
     @property
     def rules(self) -> Rules:
         """What is in force."""
-        return self._operators.over(self._flags).over(self._app).in_force()
+        app = self._app.over(self.gems.fixed).over(self._live)
+        return self._operators.over(self._flags).over(app).in_force()
 
     def check(self, app: AppInfo) -> None:
         """Raises ConfigError when the app asks for what cannot be."""
         self._read(app)
+        Gems.of(app)
 
-    def serve(self, app: AppInfo) -> None:
-        """Go by this app from now on; dependencies that are set as before keep what they have
-        learned. Raises ConfigError.
+    def serve(self, app: AppInfo, live: Rules | None = None) -> None:
+        """Go by this app from now on, and by what its gems have set in Redis; dependencies that are
+        set as before keep what they have learned. Raises ConfigError.
         """
         rules, settings, needs = self._read(app)
+        self.gems, self._live = Gems.of(app), live or Rules()
         self._app, self._settings, self.needs = rules, settings, needs
         configured = self._flags.over(rules).in_force().targets() | settings.keys()
         for target, near in strangers(configured, app):
@@ -77,9 +84,9 @@ class Regime:
             else:
                 log.info("%s is limited, and not known here yet", target)
 
-    def order(self, operators: Rules) -> None:
-        """What operators say now."""
-        self._operators = operators
+    def order(self, operators: Rules, live: Rules) -> None:
+        """What operators say now, and what gems of the app have set in Redis."""
+        self._operators, self._live = operators, live
         self.apply(self.rules, self.needs)
 
     def _read(

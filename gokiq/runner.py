@@ -201,7 +201,7 @@ class Runner:
             await answer(self._identity.name, word, queue_status.document())
 
         waker = Waker(self._link(app, "wake"), dispatcher)
-        control = ControlWatch(broker.link, regime.order, on_question)
+        control = ControlWatch(broker.link, regime.order, on_question, lambda: regime.gems)
         redis_watch = RedisWatch(broker.link)
         broker.about = self._database(app)
         try:
@@ -225,6 +225,11 @@ class Runner:
         self._fleet.on_crash = quarantine.crashed
         self._fleet.on_solo = quarantine.solo_changed
         self._fleet.welcome_all(self._identity.name, app.wire_routes())
+
+        def on_switch(app: AppInfo) -> None:
+            self._on_switch(app)
+            control.look_soon()
+
         board = Switchboard(
             app,
             self._identity,
@@ -234,7 +239,7 @@ class Runner:
             heartbeat,
             poller,
             regime,
-            self._on_switch,
+            on_switch,
         )
 
         async with asyncio.TaskGroup() as tasks:

@@ -139,10 +139,10 @@ def _line(
         + sum(one["running"] for one in known)
         + sum(one.running[name] for one in others),
         limit=None if not limits or None in limits else sum(limits),
-        why=why if waiting or name in paused else "",
+        why=why if waiting or why.startswith("paused") else "",
         per_s=round(per_s, 3),
         drain_s=round(waiting / per_s, 1)
-        if per_s and name not in paused
+        if per_s and not why.startswith("paused")
         else 0.0
         if not waiting
         else None,

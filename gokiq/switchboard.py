@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gokiq.app import AppInfo
 from gokiq.broker import Broker
+from gokiq.control import Control
 from gokiq.dispatcher import Dispatcher
 from gokiq.errors import BootError, ConfigError, ConnectionLost, ReplyError
+from gokiq.gems import Gems
 from gokiq.heartbeat import Heartbeat
 from gokiq.identity import Identity
+from gokiq.limits import Rules
 from gokiq.poller import Poller
 from gokiq.quarantine import Quarantine
 from gokiq.redis_info import check_server
@@ -32,6 +35,8 @@ class Switchboard:
     regime: Regime
     #: Told of every switch.
     on_switch: Callable[[AppInfo], None]
+    #: What the gems of the app that is prepared have set in Redis.
+    _live: Rules = field(default_factory=Rules)
 
     async def prepare(self, app: AppInfo) -> AppInfo:
         """Make sure that `app` can be served in place of the present one, whose routes it keeps.
@@ -45,6 +50,7 @@ class Switchboard:
             self.regime.check(app)
             check(app)
             await check_server(self.broker.link, app)
+            self._live = (await Control(self.broker.link).start(Gems.of(app))).gems.rules
             self.broker.reloaded(
                 queues, dead_max_jobs=app.dead_max_jobs, dead_timeout_s=app.dead_timeout_s
             )
@@ -62,7 +68,7 @@ class Switchboard:
         self.quarantine.reloaded(app)
         self.poller.reloaded(app)
         self.heartbeat.reloaded(app)
-        self.regime.serve(app)
+        self.regime.serve(app, self._live)
         self.dispatcher.reloaded(app, self.regime.rules, self.regime.needs)
         self.on_switch(app)
 

@@ -8,14 +8,17 @@ import pwd
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
 
 from devtools.redis_server import RedisServer
+from gokiq import gems
 from gokiq.app import RedisAddress
 from gokiq.control import CHANGES, LIMITS, PAUSED, Control, ControlWatch
+from gokiq.gems import Gems
 from gokiq.limits import Rules, Scope, queue
 from gokiq.log import Style, configure, flush
 from gokiq.redis_link import RedisLink
@@ -32,12 +35,13 @@ class Watched:
         self.link = RedisLink(address, name="gokiq-limits")
         self.other = RedisLink(address, name="gokiq-other")
         self.control = Control(self.other)
-        self.rules = Rules()
+        self.rules = self.theirs = Rules()
+        self.gems = gems.NONE
         self.asked: list[str] = []
-        self.watch = ControlWatch(self.link, self._ruled, self._ask)
+        self.watch = ControlWatch(self.link, self._ruled, self._ask, lambda: self.gems)
 
-    def _ruled(self, rules: Rules) -> None:
-        self.rules = rules
+    def _ruled(self, rules: Rules, theirs: Rules) -> None:
+        self.rules, self.theirs = rules, theirs
 
     async def _ask(self, word: str) -> None:
         self.asked.append(word)
@@ -53,9 +57,10 @@ class Watched:
 
 @pytest.fixture
 def play(server: RedisServer, client: redis.Redis) -> Callable[..., None]:
-    def run(scene: Callable[[Watched], Awaitable[None]]) -> None:
+    def run(scene: Callable[[Watched], Awaitable[None]], of: Gems = gems.NONE) -> None:
         async def main() -> None:
             watched = Watched(RedisAddress(path=str(server.socket)))
+            watched.gems = of
             await watched.watch.first()
             task = asyncio.create_task(watched.watch.run())
             try:
@@ -201,11 +206,15 @@ def test_what_operators_change_is_a_line_with_who(
         await watched.until(lambda: tracks(client))
         control = watched.control
         await control.limit(Scope.CLUSTER, queue("mailers"), "10")
+        await watched.until(lambda: watched.rules.cluster)
         await control.limit(Scope.PROCESS, queue("low"), "none")
+        await watched.until(lambda: watched.rules.process)
         await control.limit(Scope.RATE, queue("sms"), "10/s")
+        await watched.until(lambda: watched.rules.rates)
         await control.pause("low")
         await watched.until(lambda: watched.rules.paused)
         await control.limit(Scope.CLUSTER, queue("mailers"), None)
+        await watched.until(lambda: not watched.rules.cluster)
         await control.resume("low")
         await watched.until(lambda: not watched.rules.paused)
         client.delete(CHANGES)
@@ -224,3 +233,94 @@ def test_what_operators_change_is_a_line_with_who(
         f"queue:low is resumed: set by {me}",
         "queue:low is paused, no more of its jobs are claimed: set by somebody",
     ]
+
+
+GEMS = Gems(
+    {
+        "sidekiq-pauzer": {"paused": "sidekiq-pauzer"},
+        "sidekiq-limit_fetch": {"live": "limit_fetch", "cluster": {"queues": {"a": 2, "b": 3}}},
+    },
+    ["a", "b"],
+)
+
+
+def test_what_gems_set_is_known_at_once_and_so_is_its_end(play: Any, client: redis.Redis) -> None:
+    client.set("limit_fetch:limit:b", 9)
+
+    async def scene(watched: Watched) -> None:
+        assert watched.theirs.cluster == {queue("a"): 2, queue("b"): 9}, "what is there counts"
+        await watched.until(lambda: tracks(client))
+        for _ in range(2):
+            client.sadd("sidekiq-pauzer", "a")
+            await watched.until(lambda: watched.theirs.paused_by == {"a": "sidekiq-pauzer"})
+            client.srem("sidekiq-pauzer", "a")
+            client.set("limit_fetch:pause:b", 1)
+            await watched.until(lambda: watched.theirs.paused_by == {"b": "sidekiq-limit_fetch"})
+            client.delete("limit_fetch:pause:b")
+            client.set("limit_fetch:limit:a", 5)
+            await watched.until(lambda: watched.theirs.cluster.get(queue("a")) == 5)
+            client.delete("limit_fetch:limit:a")
+            await watched.until(lambda: queue("a") not in watched.theirs.cluster)
+            client.set("limit_fetch:process_limit:a", 4)
+            await watched.until(lambda: watched.theirs.process == {queue("a"): 4})
+            client.delete("limit_fetch:process_limit:a")
+            assert await watched.until(lambda: not watched.theirs.process) < SOON_S
+        assert not watched.rules
+
+    play(scene, GEMS)
+
+
+def test_a_pause_that_ends_by_itself_ends_here_too(play: Any, client: redis.Redis) -> None:
+    # So many more that Redis, which looks at some of them now and then, tells of it late.
+    with client.pipeline(transaction=False) as pipeline:
+        for i in range(20_000):
+            pipeline.set(f"other:{i}", 1, ex=3600)
+        pipeline.execute()
+
+    async def scene(watched: Watched) -> None:
+        await watched.until(lambda: tracks(client))
+        client.psetex("limit_fetch:pause:a", 700, 1)
+        await watched.until(lambda: watched.theirs.paused)
+        took = await watched.until(lambda: not watched.theirs.paused)
+        assert took < 0.7 + SOON_S
+
+    play(scene, GEMS)
+
+
+def test_gems_of_another_app_are_looked_at_at_once(play: Any, client: redis.Redis) -> None:
+    client.sadd("sidekiq-pauzer", "a")
+
+    async def scene(watched: Watched) -> None:
+        await watched.until(lambda: tracks(client))
+        assert not watched.theirs
+        watched.gems = GEMS
+        watched.watch.look_soon()
+        await watched.until(lambda: watched.theirs.paused == {"a"})
+        client.srem("sidekiq-pauzer", "a")
+        assert await watched.until(lambda: not watched.theirs.paused) < SOON_S
+
+    play(scene)
+
+
+def test_what_gems_change_is_a_line_and_a_queue_that_holds_up_others_is_named_once(
+    play: Any, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    told: list[str] = []
+    log = SimpleNamespace(
+        warning=lambda text, *of: said.append(text % of),
+        info=lambda text, *of: told.append(text % of),
+    )
+    monkeypatch.setattr("gokiq.control.log", log)
+
+    async def scene(watched: Watched) -> None:
+        await watched.until(lambda: tracks(client))
+        for seen in range(1, 3):
+            client.set("limit_fetch:block:a", 1)
+            client.sadd("sidekiq-pauzer", f"q{seen}")
+            await watched.until(lambda seen=seen: len(watched.theirs.paused) == seen)
+            await watched.until(lambda seen=seen: told[-1].startswith(f"queue:q{seen} is paused"))
+        assert said == ["sidekiq-limit_fetch: limit_fetch:block:a holds up no queue here"]
+        assert told[-1].endswith(": set by sidekiq-pauzer or sidekiq-limit_fetch")
+
+    play(scene, GEMS)

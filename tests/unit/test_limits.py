@@ -55,6 +55,8 @@ def test_what_is_no_target_is_refused_with_what_would_be_one(text: str) -> None:
         ("1000/h window", Rate(1000, 3600.0, 1, True)),
         ({"count": 5, "per": 2.5}, Rate(5, 2.5, 2)),
         ({"count": 5, "per": 60, "window": True}, Rate(5, 60.0, 1, True)),
+        ("1000/h sliding", Rate(1000, 3600.0, is_sliding=True)),
+        ({"count": 5, "per": 60, "sliding": True}, Rate(5, 60.0, is_sliding=True)),
     ],
 )
 def test_a_rate_is_read_in_its_short_and_its_long_form(given: object, rate: Rate) -> None:
@@ -88,6 +90,7 @@ def test_all_sections_of_the_configuration_are_read() -> None:
             "cluster": {"queues": {"mailers": 20}},
             "rates": {"classes": {"ImportJob": "10/s"}},
             "dependencies": {"api": {"classes": ["ChargeJob"], "queues": ["billing"]}},
+            "ignore": ["sidekiq-throttled"],
         }
     )
 
@@ -181,3 +184,19 @@ def test_what_is_said_later_counts_and_may_lift_a_limit() -> None:
     assert not Rules().in_force()
     assert not Rules({TOTAL: None}).in_force()
     assert both.targets() == {queue("b"), TOTAL}
+
+
+def test_who_said_a_limit_or_a_pause_is_known_until_somebody_else_says_it() -> None:
+    gem = Rules(
+        {queue("a"): 1},
+        {queue("b"): 2, queue("c"): 3},
+        paused=frozenset({"x", "y"}),
+    ).said_by("a-gem")
+    ours = Rules(cluster={queue("b"): 9, queue("d"): 4}, paused=frozenset({"y", "z"}))
+
+    both = ours.over(gem).in_force()
+
+    assert both.cluster == {queue("b"): 9, queue("c"): 3, queue("d"): 4}
+    assert both.by == {queue("a"): "a-gem", queue("c"): "a-gem"}
+    assert both.paused == {"x", "y", "z"}
+    assert both.paused_by == {"x": "a-gem"}

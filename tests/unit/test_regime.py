@@ -37,7 +37,7 @@ def test_operators_count_more_than_flags_those_more_than_the_file_that_more_than
     heard: list[Rules] = []
     one.apply = lambda rules, needs: heard.append(rules)
 
-    one.order(Rules({queue("a"): 3, queue("c"): None}))
+    one.order(Rules({queue("a"): 3, queue("c"): None}), Rules())
 
     expected = {queue("a"): 3, queue("b"): 2, job_class("Job"): 1, job_class("Other"): 9}
     assert one.rules.process == expected
@@ -108,3 +108,33 @@ def test_a_name_in_the_configuration_that_the_app_does_not_have_is_told(
         "queue:defualt is limited, and the app has no such queue: did you mean default?",
         "queue:other is limited, and not known here yet",
     ]
+
+
+def test_gems_of_the_app_count_less_than_all_who_know_gokiq() -> None:
+    one = regime("cluster:FlagJob=5")
+    known = app({"cluster": {"classes": {"FileJob": 5}}}, {"SaidJob": {"cluster_limit": 5}})
+    names = ("GemJob", "SaidJob", "FileJob", "FlagJob", "LiveJob")
+    gems = {"a-gem": {"cluster": {"classes": dict.fromkeys(names, 1)}}}
+    one.serve(replace(known, gems=gems), Rules(paused=frozenset({"low"})))
+
+    one.order(Rules(), Rules(cluster={queue("a"): 2}, paused=frozenset({"low"})))
+
+    assert one.rules.cluster == {
+        **{job_class(name): 5 for name in ("SaidJob", "FileJob", "FlagJob")},
+        **{job_class(name): 1 for name in ("GemJob", "LiveJob")},
+        queue("a"): 2,
+    }
+    assert set(one.rules.by) == {job_class("GemJob"), job_class("LiveJob")}
+    assert one.rules.paused == {"low"}
+
+    one.serve(known)
+
+    assert not one.rules.paused
+    assert job_class("GemJob") not in one.rules.cluster
+
+
+def test_what_a_gem_asks_for_and_cannot_be_keeps_the_app_from_being_served() -> None:
+    gems = {"a-gem": {"rates": {"classes": {"AJob": {"count": 5, "per": 1e9}}}}}
+
+    with pytest.raises(ConfigError, match=r"^a-gem: rates.classes.AJob"):
+        regime().check(replace(app({}), gems=gems))

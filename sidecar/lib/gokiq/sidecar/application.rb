@@ -8,6 +8,7 @@ require_relative "config_values"
 require_relative "class_options"
 require_relative "database"
 require_relative "errors"
+require_relative "gems"
 require_relative "one_worker"
 require_relative "own_record"
 require_relative "promoter"
@@ -16,6 +17,7 @@ require_relative "settings"
 require_relative "signals"
 require_relative "stack"
 require_relative "thread_variables"
+require_relative "unobeyed"
 require_relative "unreached"
 require_relative "unused"
 require_relative "version"
@@ -56,9 +58,12 @@ module Gokiq
 				shared = OneWorker.prepare(config) if events == :auto
 				@plan = Plan.new(lane: lane, slots: slots, threads: @settings.threads || THREADS)
 				check_fibers if @plan.lane == :fiber
+				ignored = Unobeyed.new(config).check
 				@hello = describe
 				config.logger.info { "gokiq: #{shared}" } if shared
-				[*values.doubts, *Unused.of(config), *Unreached.of, *Unused.opened(Unused.ports - ports)].each { |line| config.logger.warn { "gokiq: #{line}" } }
+				doubts = Gems.there.flat_map { |gem| gem.doubts(config) }
+				doubts.push(*values.doubts, *ignored, *Unused.of(config), *Unreached.of, *Unused.opened(Unused.ports - ports))
+				doubts.each { |line| config.logger.warn { "gokiq: #{line}" } }
 				advise
 				widen
 				disconnect
@@ -249,6 +254,7 @@ module Gokiq
 					gokiq: config[:gokiq],
 					classes: ClassOptions.all,
 					job_classes: ClassOptions.names,
+					gems: Gems.settings(config),
 					database: Database.capacity(@plan.slots),
 				}
 			end

@@ -3,7 +3,6 @@
 require "sidekiq"
 require "sidekiq/fetch"
 require "sidekiq/launcher"
-require "sidekiq/manager"
 require "sidekiq/scheduled"
 
 require_relative "fingerprint"
@@ -12,24 +11,22 @@ require_relative "stock"
 module Gokiq
 	module Sidecar
 		# Methods of Sidekiq that somebody has changed and that are never called here, because gokiq does their work itself. Found
-		# as {Stock} finds those that jobs meet; an operator hears of them at boot, once.
+		# as {Stock} finds those that jobs meet; an operator hears of them at boot, once. Of the fetcher and the manager, whose
+		# changes protect jobs, {Unobeyed} speaks.
 		module Unreached
 			# Of some classes only these never run; of the others nothing does.
 			SOME = {
 				::Sidekiq::Processor => %i[start run process_one get_one fetch handle_fetch_exception process kill],
-				::Sidekiq::Capsule => %i[fetcher stop],
+				::Sidekiq::Capsule => %i[stop],
 				::Sidekiq::Config => %i[redis_info],
 			}.freeze
 
-			# {Addons} calls them if they are in a module before the class. For the fetcher and the manager {Unused} speaks.
+			# {Addons} calls them if they are in a module before the class.
 			HEARD = {
 				::Sidekiq::Launcher => %i[initialize run quiet stop stopping? beat heartbeat ❤],
 			}.freeze
 
-			CLASSES = [*SOME.keys, ::Sidekiq::Launcher, ::Sidekiq::Manager, ::Sidekiq::Scheduled::Poller, ::Sidekiq::Scheduled::Enq, ::Sidekiq::BasicFetch, ::Sidekiq::BasicFetch::UnitOfWork].freeze
-
-			# Told by {Unused} in other words.
-			TOLD = {::Sidekiq::BasicFetch => %i[retrieve_work]}.freeze
+			CLASSES = [*SOME.keys, ::Sidekiq::Launcher, ::Sidekiq::Scheduled::Poller, ::Sidekiq::Scheduled::Enq, ::Sidekiq::BasicFetch::UnitOfWork].freeze
 
 			@fingerprints = CLASSES.to_h { |mod| [mod, Fingerprint.new(mod, [*Stock::HOMES, "#{__dir__}/"])] }
 
@@ -40,7 +37,7 @@ module Gokiq
 			end
 
 			def self.changed(mod)
-				names = @fingerprints.fetch(mod).changed - Stock::IDLE - TOLD.fetch(mod, [])
+				names = @fingerprints.fetch(mod).changed - Stock::IDLE
 				names &= SOME[mod] if SOME.key?(mod)
 				names.reject { |name| told?(mod, name) }
 			end
@@ -48,7 +45,7 @@ module Gokiq
 
 			def self.told?(mod, name)
 				before = mod.ancestors.index(method_of(mod, name).owner).to_i < mod.ancestors.index(mod)
-				before && (mod == ::Sidekiq::Manager || HEARD.fetch(mod, []).include?(name))
+				before && HEARD.fetch(mod, []).include?(name)
 			end
 			private_class_method :told?
 

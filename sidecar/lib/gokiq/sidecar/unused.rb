@@ -1,31 +1,18 @@
 # frozen_string_literal: true
 
 require "sidekiq"
-require "sidekiq/manager"
-
-require_relative "stock"
 
 module Gokiq
 	module Sidecar
 		# What the application has put in place of parts of Sidekiq that do not run here, and what that means for it. An
-		# operator must not find out by missing it.
+		# operator must not find out by missing it. What protects jobs is {Unobeyed}'s.
 		module Unused
 			# @parameter config [Sidekiq::Config]
 			# @parameter threads [Array(Thread)] That run beside the main one.
 			# @returns [Array(String)] One line for each.
 			def self.of(config, threads: Thread.list - [Thread.main])
-				[fetch(config), enqueuing(config), managers, forked(threads), paid].flatten.compact
+				[enqueuing(config), forked(threads), paid].flatten.compact
 			end
-
-			# Gems that limit or order fetching replace Sidekiq's fetcher, or wrap its methods.
-			def self.fetch(config)
-				if (other = config[:fetch_class])
-					"the fetcher #{other} is not used: gokiq claims jobs itself, what it limits or reorders is not limited or reordered"
-				elsif defined?(::Sidekiq::BasicFetch) && !Stock.own?(::Sidekiq::BasicFetch, :retrieve_work, "fetch.rb")
-					"Sidekiq::BasicFetch has been changed; that has no effect: gokiq claims jobs itself"
-				end
-			end
-			private_class_method :fetch
 
 			def self.enqueuing(config)
 				return unless (other = config[:scheduled_enq])
@@ -33,13 +20,6 @@ module Gokiq
 				"scheduled_enq #{other} is not used: gokiq moves due jobs itself, through the app's client middleware"
 			end
 			private_class_method :enqueuing
-
-			# Gems that limit queues hang into the class that starts Sidekiq's threads.
-			def self.managers
-				others = ::Sidekiq::Manager.ancestors.take_while { |ancestor| ancestor != ::Sidekiq::Manager }
-				"#{others.join(", ")} in Sidekiq::Manager has no effect: gokiq claims jobs itself, what it limits is not limited" if others.any?
-			end
-			private_class_method :managers
 
 			# A thread is no part of a fork. Those that start themselves again after one are left out.
 			RESTARTED = %r{/timeout\.rb|/active_record/|/connection_pool|/concurrent/|/lib/async/|/lib/gokiq/sidecar/}

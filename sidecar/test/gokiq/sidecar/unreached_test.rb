@@ -18,7 +18,7 @@ class UnreachedTest < Minitest::Test
 	METHODS = {
 		Sidekiq::Processor => %i[process process_one fetch], Sidekiq::BasicFetch::UnitOfWork => %i[acknowledge requeue],
 		Sidekiq::Scheduled::Poller => %i[enqueue wait], Sidekiq::Scheduled::Enq => %i[enqueue_jobs], Sidekiq::Config => %i[redis_info],
-		Sidekiq::Capsule => %i[fetcher], Sidekiq::Launcher => %i[flush_stats to_data], Sidekiq::BasicFetch => %i[bulk_requeue],
+		Sidekiq::Capsule => %i[stop], Sidekiq::Launcher => %i[flush_stats to_data],
 	}.freeze
 
 	def test_nothing_is_said_of_sidekiq_as_it_ships

@@ -15,12 +15,6 @@ class UnusedTest < Minitest::Test
 		assert_empty warnings
 	end
 
-	def test_a_fetcher_of_its_own
-		@config[:fetch_class] = Minitest
-
-		assert_match(/the fetcher Minitest is not used/, warnings.fetch(0))
-	end
-
 	def test_a_way_of_its_own_to_enqueue
 		@config[:scheduled_enq] = Minitest
 
@@ -43,37 +37,6 @@ class UnusedTest < Minitest::Test
 		assert_match(/1 threads that were started .*unused_test.rb:\d+.*; start them in config.on\(:startup\)/, warnings([thread]).fetch(0))
 	ensure
 		thread.kill.join
-	end
-
-	def test_a_manager_that_a_gem_hangs_into
-		reader, writer = IO.pipe
-
-		child = fork do
-			reader.close
-			Sidekiq::Manager.prepend(Module.new)
-			writer.write(warnings.join)
-			exit!(0)
-		end
-
-		writer.close
-		assert_match(/in Sidekiq::Manager has no effect/, reader.read)
-		Process.wait(child)
-	end
-
-	def test_a_fetcher_that_was_wrapped
-		reader, writer = IO.pipe
-
-		child = fork do
-			reader.close
-			require "sidekiq/fetch"
-			Sidekiq::BasicFetch.class_eval { def retrieve_work = nil }
-			writer.write(warnings.join)
-			exit!(0)
-		end
-
-		writer.close
-		assert_match(/BasicFetch has been changed/, reader.read)
-		Process.wait(child)
 	end
 
 	private
