@@ -230,10 +230,11 @@ module Gokiq
 				@workload.report(job, Outcome.plain(job.number, Outcome::REFUSED, 0, 0))
 				slot.retire
 			rescue Exception => error
-				# Nothing of a job comes here; it is either ours or the end of the reactor.
-				@workload.report(job, Outcome.detailed(job.number, Outcome::INTERNAL, 0, 0, 0.0, "", error))
+				# Nothing of a job comes here; it is either ours or the end of the reactor, of which nothing is said.
 				slot.retire
 				raise unless StandardError === error
+
+				@workload.report(job, Outcome.detailed(job.number, Outcome::INTERNAL, 0, 0, 0.0, "", error))
 			ensure
 				if @running.equal?(job)
 					@running = nil

@@ -191,13 +191,9 @@ module Gokiq
 				await_children
 			end
 
-			# `exit` in another thread than the main one is raised in the main thread, in whatever it runs just then. Where that is
-			# a job, it is not the job's.
+			# An `exit` in another thread that has hit this job is not its own. The reactor ends, and cuts this job, too.
 			def pass_on(error)
-				return unless @fiber && error.backtrace && error.backtrace.last != caller(0).last
-
-				# The reactor cuts this job, too.
-				Fiber.scheduler.detonate(error)
+				Fiber.scheduler.detonate(error) if @fiber && error.from_elsewhere?
 			end
 
 			# Where `Async` makes its own reactor, that one returns when all tasks are done, and stops the transient ones.

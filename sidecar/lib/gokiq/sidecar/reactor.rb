@@ -6,6 +6,23 @@ module Gokiq
 	module Sidecar
 		# What jobs may expect of a thread and Async's scheduler does otherwise. It extends the scheduler that jobs run in.
 		module Reactor
+			# Says in which thread somebody has called `exit`: Ruby raises it in the main thread, in whatever that runs just then.
+			module Origin
+				def initialize(...)
+					super
+					@gokiq_thread = Thread.current
+				end
+
+				# @returns [Boolean] Whether another thread than the current one is meant to have ended the process.
+				def from_elsewhere?
+					!@gokiq_thread.nil? && !@gokiq_thread.equal?(Thread.current)
+				end
+			end
+
+			def self.extended(_scheduler)
+				::SystemExit.prepend(Origin) unless ::SystemExit.include?(Origin)
+			end
+
 			# Raises in the reactor, outside of every task, when its turn comes.
 			Bomb = Struct.new(:error) do
 				def alive?

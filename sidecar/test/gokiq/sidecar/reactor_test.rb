@@ -176,6 +176,24 @@ class ReactorTest < Minitest::Test
 		assert_equal [:terminate], told
 	end
 
+	def test_an_exit_of_the_jobs_own_is_its_failure
+		[-> { exit(3) }, -> { Enumerator.new { exit(3) }.next }].each do |body|
+			InlineJobs::Call.body = body
+			assert_equal [:retry, "SystemExit"], run_job("InlineJobs::Call").then { |result| [result.status, result.error_class] }
+		end
+	end
+
+	def test_neighbours_in_threads_hear_nothing
+		root = start(app: APP, env: {"GOKIQ_LANE" => "thread"})
+		peer = root.greet
+		peer.jobs((1..5).to_h { |number| [number, Peer.payload("WaitingJob", number, retry: 0)] })
+		root.note("waiting 5")
+		peer.jobs(6 => ["ExitInThreadJob"])
+
+		assert_equal 3, root.event("exited")["status"], root.log
+		assert_empty root.notes.grep(/\A(handler|death|rescued)/)
+	end
+
 	# Each way of ending the worker while others sleep, wait in an ensure, compute.
 	%w[ExitInThreadJob ExitInTaskJob ExitInBusyJob].each do |guilty|
 		define_method(:"test_neighbours_hear_nothing_of_#{guilty}") do
