@@ -41,7 +41,7 @@ Host = Struct.new(:workload, :slots, :session) do
 	end
 
 	# Outcomes go to this session.
-	def greeted(session)
+	def greeted(session, *)
 		workload.outbox = session.outbox
 	end
 end
