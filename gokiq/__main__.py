@@ -1,5 +1,5 @@
 """python -m gokiq: the same as gokiq-fast."""
 
-from gokiq.cli import main
+from gokiq.entry import main
 
 main()

@@ -64,6 +64,12 @@ class Roots:
         """How often a root that had ended was started again."""
         return self._past_restarts + sum(root.supervisor.restarts for root in self._all)
 
+    def pids(self) -> set[int] | None:
+        """Processes that are waited for here; None while one is being started."""
+        if any(root.supervisor.is_starting for root in self._all):
+            return None
+        return {root.supervisor.last_pid for root in self._all}
+
     @property
     def rss_kb(self) -> int:
         """Resident memory of all roots, kB."""

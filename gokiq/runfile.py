@@ -4,10 +4,13 @@ reloads went.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import shutil
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +20,12 @@ from gokiq.identity import start_ticks
 NAME = "run.json"
 #: How the private folders' names begin.
 PREFIX = "gokiq-"
+#: What may be in one that is removed.
+_OURS = {NAME, f"{NAME}.new", "leader", "monitor.sock", "sidecar.sock"} | {
+    f"sidecar-{number}.sock" for number in range(1, 1000)
+}
+#: A folder without a record is left by a dead process when it is that old, seconds.
+UNKNOWN_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,27 @@ def hold(folder: Path) -> int:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     return descriptor
+
+
+def sweep() -> None:
+    """Remove the folders of processes that were killed together with their sidecars."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if folder.stat().st_uid == os.getuid() and _is_left(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_left(folder: Path) -> bool:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its process lives: BlockingIOError
+        if not {path.name for path in folder.iterdir()} <= _OURS:
+            return False
+        run = read(folder)
+        # One of an older version holds no lock, and has no record before its app has booted.
+        return not run.is_alive if run else time.time() - folder.stat().st_mtime > UNKNOWN_S
+    finally:
+        os.close(descriptor)
 
 
 def write(folder: Path, run: Run) -> None:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from gokiq.lease import Lease
 from gokiq.log import configure, get_logger
 from gokiq.monitor import Monitor
 from gokiq.notify import Notifier
+from gokiq.orphans import Orphans
 from gokiq.owners import Owners
 from gokiq.poller import Poller
 from gokiq.procstat import rss_kb
@@ -68,6 +70,7 @@ class Runner:
         self._ending = Ending()
         self._is_quiet = False
         self._rng = random.Random()
+        runfile.sweep()
         self._directory = Path(tempfile.mkdtemp(prefix=runfile.PREFIX))  # mode 0700
         self._lock = runfile.hold(self._directory)
         self._monitor = Monitor(str(self._directory / "monitor.sock"))
@@ -81,6 +84,8 @@ class Runner:
         self._roots = Roots(
             config, self._monitor, self._fleet, self._directory, identity=self._identity.name
         )
+        self._orphans = Orphans(self._roots.pids)
+        self._trapped: list[signal.Signals] = []
         self._reloader = Reloader(config, self._roots, self._fleet, self._systemd, self._directory)
         self._links: list[RedisLink] = []
         self._status = Status(
@@ -111,6 +116,7 @@ class Runner:
                     self._fleet.close()
                     await self._roots.stop(self._ending.over)
         finally:
+            self._ignore_signals()
             if self._health is not None:
                 await self._health.close()
             for link in self._links:
@@ -120,11 +126,29 @@ class Runner:
             os.close(self._lock)
 
     def _trap_signals(self) -> None:
-        loop = asyncio.get_running_loop()
+        """Not with the loop's own means: it would bring back the default, which kills, before our
+        process has ended.
+        """
         for name in ("TERM", "INT", "TSTP", "TTIN", "USR2"):
-            loop.add_signal_handler(getattr(signal, f"SIG{name}"), self._on_signal, name)
+            self._trap(f"SIG{name}", self._on_signal, name)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
-            loop.add_signal_handler(signal.SIGHUP, self._on_hangup, terminal.is_there())
+            self._trap("SIGHUP", self._on_hangup, terminal.is_there())
+        self._orphans.start()
+
+    def _trap(self, name: str, handler: Callable[[Any], None], argument: Any) -> None:
+        loop = asyncio.get_running_loop()
+
+        def wake(*_: object) -> None:
+            loop.call_soon_threadsafe(handler, argument)
+
+        signal.signal(getattr(signal, name), wake)
+        self._trapped.append(getattr(signal, name))
+
+    def _ignore_signals(self) -> None:
+        """We are as good as gone: a second one changes nothing."""
+        self._orphans.stop()
+        for number in self._trapped:
+            signal.signal(number, signal.SIG_IGN)
 
     def _on_signal(self, name: str) -> None:
         if name in ("TERM", "INT"):

@@ -57,6 +57,8 @@ class Supervisor:
         self._is_stopping = False
         self._first_exit: asyncio.Future[BootError] = asyncio.get_running_loop().create_future()
         self.restarts = 0
+        #: Whether its process is being made.
+        self.is_starting = False
         #: Set by the owner once a worker has said HELLO: from then on a root that ends is replaced.
         self.has_served = False
 
@@ -69,10 +71,16 @@ class Supervisor:
             else 0
         )
 
+    @property
+    def last_pid(self) -> int:
+        """Process id of the root, also of one that has ended; 0 before the first."""
+        return self._process.pid if self._process is not None else 0
+
     async def start(self) -> None:
         """Start the root. Raises BootError when Ruby or the sidecar's files are missing."""
         argv = command(self._config)
         environment = self._environment()
+        self.is_starting = True
         try:
             # Its own session: a terminal's ctrl-C is for the orchestrator, which then drains the
             # sidecar in order.
@@ -85,6 +93,8 @@ class Supervisor:
             raise BootError(
                 f"cannot run {argv[0]}: {error.strerror}; set GOKIQ_RUBY to a Ruby 3.3 or later"
             ) from error
+        finally:
+            self.is_starting = False
 
     async def first_failure(self) -> BootError:
         """Wait for the end of the first root before it served; returns why. Cancel it once HELLO
@@ -207,9 +217,9 @@ class Supervisor:
 class Attached:
     """A sidecar that somebody else started (`--sidecar`): we connect and never start or end it."""
 
-    pid = 0
+    pid = last_pid = 0
     restarts = 0
-    has_served = False
+    has_served = is_starting = False
 
     async def start(self) -> None:
         """Nothing to start."""

@@ -86,3 +86,25 @@ def test_the_folder_of_a_process_is_locked_while_it_lives(temporary: Path) -> No
     finally:
         os.close(descriptor)
         os.close(runner._lock)
+
+
+def test_folders_of_the_dead_are_removed_and_no_others(temporary: Path) -> None:
+    gone = Run(1 << 30, 1, "/gone")
+    ticks = start_ticks(os.getpid()) or 0
+    runfile.write(dead := folder(temporary, "dead"), gone)
+    (dead / "sidecar-2.sock").touch()
+    runfile.write(locked := folder(temporary, "locked"), gone)
+    runfile.write(odd := folder(temporary, "odd"), gone)
+    (odd / "letters").touch()
+    runfile.write(living := folder(temporary, "living"), Run(os.getpid(), ticks, "/shop"))
+    young, old = folder(temporary, "young"), folder(temporary, "old")
+    os.utime(old, (0, 0))
+    (temporary / f"{runfile.PREFIX}link").symlink_to(old)
+    lock = runfile.hold(locked)
+    try:
+        runfile.sweep()
+    finally:
+        os.close(lock)
+
+    left = {path for path in temporary.iterdir() if path.is_dir() and not path.is_symlink()}
+    assert left == {locked, odd, living, young}

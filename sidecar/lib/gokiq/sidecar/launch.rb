@@ -103,7 +103,8 @@ module Gokiq
 				paths = @env.values_at("GOKIQ_SOCKET", "GOKIQ_MONITOR").compact
 				paths.each { |path| File.unlink(path) if File.socket?(path) }
 				folder = File.dirname(paths.first)
-				FileUtils.rm_f([Settings.new(@env).leader_path, File.join(folder, RUN_FILE)])
+				others = Dir.glob(%w[sidecar*.sock monitor.sock], base: folder).map { |name| File.join(folder, name) }
+				FileUtils.rm_f([Settings.new(@env).leader_path, File.join(folder, RUN_FILE), *others])
 				Dir.rmdir(folder)
 			rescue SystemCallError
 				# Somebody else's, or not empty.
