@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gokiq.fleet import Fleet
 from gokiq.log import get_logger
@@ -20,6 +20,12 @@ log = get_logger("recycler")
 LOOK_S = 1.0
 #: How long running jobs have before they are pushed back, seconds.
 GRACE_S = 900.0
+#: Workers that grew beyond the memory limit within so many seconds, that many in a row, will grow
+#: so again: to replace them takes more than it gives.
+YOUNG_S = 60.0
+#: A worker that is seen so soon, and has had no job, is as large as all will be, seconds.
+FRESH_S = 5.0
+MOST_YOUNG = 3
 #: How long we wait for a spare worker before the old one leaves without one, seconds.
 PATIENCE_S = 15.0
 
@@ -53,12 +59,17 @@ class Recycler:
         self._fleet = fleet
         self._monitor = monitor
         self._limits = limits
+        #: Regular workers whose memory has been looked at.
+        self._seen: set[int] = set()
+        self._young = 0
 
     async def run(self) -> None:
         """Runs until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
-            for worker in list(self._fleet.workers):
+            workers = list(self._fleet.workers)
+            self._seen &= {worker.pid for worker in workers}
+            for worker in workers:
                 reason = self._reason(worker)
                 if reason:
                     await self._replace(worker, reason)
@@ -68,11 +79,32 @@ class Recycler:
         if worker.state is not State.READY or worker.role is not Role.REGULAR:
             return ""
         vitals = self._monitor.vitals.get(worker.pid)
-        return self._limits.exceeded(
-            rss_kb=vitals.rss_kb if vitals else 0,
-            jobs=worker.finished,
-            age_s=time.monotonic() - worker.greeted_at,
-        )
+        rss_kb = vitals.rss_kb if vitals else 0
+        age_s = time.monotonic() - worker.greeted_at
+        if rss_kb:
+            self._judge_memory(worker, rss_kb, age_s)
+        return self._limits.exceeded(rss_kb=rss_kb, jobs=worker.finished, age_s=age_s)
+
+    def _judge_memory(self, worker: WorkerLink, rss_kb: int, age_s: float) -> None:
+        """Give the memory limit up when a worker exceeds it as it comes, or soon again and
+        again.
+        """
+        limit = self._limits.rss_mb
+        is_first = worker.pid not in self._seen
+        is_fresh = is_first and age_s < FRESH_S and not worker.open and not worker.finished
+        self._seen.add(worker.pid)
+        if limit is None or rss_kb <= limit * 1024:
+            return
+        self._young = self._young + 1 if age_s < YOUNG_S else 0
+        if is_fresh:
+            why = f"a fresh worker has {rss_kb // 1024} MB already"
+        elif self._young > MOST_YOUNG:
+            why = f"{MOST_YOUNG} workers in a row had more within {YOUNG_S:g} s"
+        else:
+            return
+        text = "No worker is replaced for its memory any more: %s; set --max-rss well above %d"
+        log.error(text, why, limit)
+        self._limits = replace(self._limits, rss_mb=None)
 
     async def _replace(self, worker: WorkerLink, reason: str) -> None:
         log.info("Worker %d is replaced: %s", worker.pid, reason)

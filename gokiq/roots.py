@@ -53,10 +53,12 @@ class Roots:
         self._past_restarts = 0
         self._group: asyncio.TaskGroup | None = None
         self._endings: set[asyncio.Task[None]] = set()
-        attached = config.sidecar is not None
-        fleet.dock.is_foreign = attached
+        attached = config.sidecar
+        fleet.dock.is_foreign = attached is not None
         #: Whose workers take jobs.
-        self.current = Root(Attached() if attached else self._supervisor(fleet.dock), fleet.dock)
+        self.current = Root(
+            Attached(attached) if attached else self._supervisor(fleet.dock), fleet.dock
+        )
         self._all = [self.current]
 
     @property

@@ -214,12 +214,19 @@ class Supervisor:
         return environment
 
 
+#: A sidecar that has not answered for so long is waited for in words, seconds.
+TELL_S = 1.0
+
+
 class Attached:
     """A sidecar that somebody else started (`--sidecar`): we connect and never start or end it."""
 
     pid = last_pid = 0
     restarts = 0
     has_served = is_starting = False
+
+    def __init__(self, path: str) -> None:
+        self._path = path
 
     async def start(self) -> None:
         """Nothing to start."""
@@ -230,7 +237,12 @@ class Attached:
         raise AssertionError("unreachable")
 
     async def run(self) -> None:
-        """Nothing to watch; a lost connection is seen by the fleet."""
+        """Says what we wait for; a lost connection is seen by the fleet."""
+        await asyncio.sleep(TELL_S)
+        if not self.has_served:
+            why = "nobody has answered yet" if _exists(self._path) else "there is no such socket"
+            text = "Waiting for a sidecar on %s: %s; start one there, or correct --sidecar"
+            log.warning(text, self._path, why)
 
     def terminate(self) -> None:
         """Not ours to end."""
@@ -255,8 +267,12 @@ def ruby_command(ruby: str | None, app_directory: Path, program: str) -> Sequenc
             f"no Ruby found ({ruby or 'no `ruby` in PATH'}): "
             "install Ruby 3.3 or later, or set GOKIQ_RUBY to its path"
         )
-    bundled = ["-rbundler/setup"] if _has_gemfile(app_directory) else []
-    return [ruby, *bundled, "-I", str(home / "lib"), str(home / "bin" / program)]
+    bundled = ["-rgokiq/sidecar/bundle"] if _has_gemfile(app_directory) else []
+    return [ruby, "-I", str(home / "lib"), *bundled, str(home / "bin" / program)]
+
+
+def _exists(path: str) -> bool:
+    return Path(path).exists()
 
 
 def _has_gemfile(app_directory: Path) -> bool:

@@ -124,3 +124,32 @@ def test_how_a_worker_ended_is_told_in_the_log_in_one_line(tmp_path: Path) -> No
 
     # The container would say it too, in JSON and at length.
     assert '"severity"' not in log.read_text()
+
+
+def start_without_gems(folder: Path, *words: str) -> list[str]:
+    """The lines on stderr, without warnings of a Bundler that is older or newer than RubyGems."""
+    (folder / "app.rb").touch()
+    gemfile = folder / "Gemfile"
+    gemfile.write_text('source "https://rubygems.org"\ngem "no-such-gem-of-anybody"\n')
+    ended = start(*words, "-r", str(folder / "app.rb"), BUNDLE_GEMFILE=str(gemfile))
+    assert ended.returncode == 1, ended
+    return [line for line in ended.stderr.splitlines() if ": warning: " not in line]
+
+
+def test_gems_that_are_not_installed_are_one_line(tmp_path: Path) -> None:
+    said = (
+        "Bundler::GemNotFound: Could not find gem 'no-such-gem-of-anybody' in locally installed "
+        "gems; run bundle install in the app's folder"
+    )
+
+    assert start_without_gems(tmp_path) == [f"gokiq-fast: the app failed to boot: {said}"]
+    assert start_without_gems(tmp_path, "web") == [f"gokiq: {said}"]
+
+
+def test_a_sidecar_that_is_not_there_is_waited_for_in_words(tmp_path: Path) -> None:
+    log, path = tmp_path / "log", tmp_path / "nobody.sock"
+    said = f"Waiting for a sidecar on {path}: there is no such socket; start one there, or correct"
+    args = ("--sidecar", f"unix:{path}")
+    with RedisServer() as redis, GokiqFast(*args, redis=redis, log=log) as server:
+        server.wait_until(lambda: said in log.read_text(), timeout_s=30, what="it was said")
+        assert server.stop() == 0

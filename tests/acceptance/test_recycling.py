@@ -61,3 +61,19 @@ def test_a_worker_that_leaks_is_replaced_and_its_long_job_ends_in_peace(stage: S
     runs = stage.runs()
     assert {run.outcome for run in runs} == {"done"}
     assert len({run.pid for run in runs if run.jid != "b" * 24}) >= 2
+
+
+def test_a_memory_limit_below_a_fresh_worker_replaces_nobody(stage: Stage) -> None:
+    with stage.gokiq("-c", "5", "--workers", "1", "--max-rss", "10") as server:
+        server.wait_until(
+            lambda: "a fresh worker has" in server.log.read_text(),
+            timeout_s=30,
+            what="it was said",
+        )
+        stage.push_sleepers(20, seconds=(0.1,))
+        stage.finish(server)
+        said = server.log.read_text()
+
+    assert "is replaced: " not in said
+    assert said.count("No worker is replaced for its memory any more") == 1
+    assert len({run.pid for run in stage.runs()}) == 1
