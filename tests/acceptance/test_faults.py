@@ -14,7 +14,7 @@ from devtools.gokiq import GokiqFast
 from devtools.procstat import process_tree
 from devtools.redis_server import RedisServer
 
-from .stage import Stage, monotonic_ms
+from .stage import Stage, monotonic_ms, payload
 
 pytestmark = pytest.mark.acceptance
 
@@ -77,6 +77,22 @@ def test_kill_9_of_the_orchestrator_loses_nothing(stage: Stage) -> None:
 
     stage.assert_nothing_lost(cut_at_ms=cut_at_ms)
     assert stage.client.hlen("gokiq:owners") == 0
+
+
+def test_a_claim_that_the_process_does_not_know_of_is_run_by_an_audit(stage: Stage) -> None:
+    server = stage.gokiq("-c", "5", "--workers", "1")
+    at = server.argv.index("gokiq")
+    often = "from gokiq import cli, reconcile; reconcile.AUDIT_S = 0.5; cli.main()"
+    server.argv[at - 1 : at + 1] = ["-c", often]
+    with server:
+        server.wait_ready()
+        (owner,) = stage.client.hkeys("gokiq:leases")
+        claims = f"gokiq:claims:{owner.decode()}:default"
+        stage.client.hset(claims, "900", payload("a" * 24, "SleepJob", 0.01))
+        server.wait_until(lambda: stage.processed() == 1, timeout_s=20, what="it was run")
+        assert not stage.client.exists(claims)
+        assert server.stop() == 0
+        assert server.log.read_text().count("Audit: ") == 1
 
 
 def test_redis_down_for_10_s_under_load(stage: Stage) -> None:
