@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-_MOUNT = Path("/sys/fs/cgroup")
+from gokiq import cgroup
 
 
 def usable_cpus(root: Path = Path("/")) -> int:
@@ -18,20 +18,7 @@ def usable_cpus(root: Path = Path("/")) -> int:
 
 def _quota(root: Path) -> float | None:
     """The lowest quota on the way from our cgroup up, in CPUs."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return None
-    path = next((line[3:] for line in lines if line.startswith("0::")), None)
-    if path is None:
-        return None
-    mount = root / _MOUNT.relative_to("/")
-    folder = mount / path.lstrip("/")
-    quotas = [
-        _read(one / "cpu.max") for one in (folder, *folder.parents) if one.is_relative_to(mount)
-    ]
-    # Inside of a container our path may be told from outside, and the mount is our own cgroup.
-    quotas.append(_read(mount / "cpu.max"))
+    quotas = [_read(folder / "cpu.max") for folder in cgroup.folders(root)]
     return min((quota for quota in quotas if quota is not None), default=None)
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gokiq import cgroup
+
 
 class OomCounter:
-    """Tells whether the count has risen since it was asked last."""
+    """Tells whether the count has risen since it was asked last. `root` is where /proc and /sys
+    are.
+    """
 
-    def __init__(self) -> None:
-        self._path = _events_file()
+    def __init__(self, root: Path = Path("/")) -> None:
+        files = [folder / "memory.events" for folder in cgroup.folders(root)]
+        #: The nearest that there is: our own group's may be told from outside of a container.
+        self._path = next((file for file in files if file.is_file()), None)
         self._count = self._read()
 
     def has_risen(self) -> bool:
@@ -25,15 +31,3 @@ class OomCounter:
             return int(fields.get("oom_kill", 0))
         except (OSError, ValueError):
             return 0
-
-
-def _events_file() -> Path | None:
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        hierarchy, _, path = line.split(":", 2)
-        if hierarchy == "0":
-            return Path("/sys/fs/cgroup", path.lstrip("/"), "memory.events")
-    return None

@@ -1,4 +1,4 @@
-"""Memory of processes, from /proc."""
+"""Memory and parents of processes, from /proc."""
 
 from __future__ import annotations
 
@@ -16,3 +16,12 @@ def rss_kb(pid: int | None = None) -> int:
             return int(statm.read().split()[1]) * _PAGE_KB
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def parent_of(pid: int) -> int | None:
+    """Pid of a process's parent; None when it is not there, or may not be seen."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return int(stat.read().rpartition(b")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return None

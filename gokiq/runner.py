@@ -36,7 +36,7 @@ from gokiq.notify import Notifier
 from gokiq.orphans import Orphans
 from gokiq.owners import Owners
 from gokiq.poller import Poller
-from gokiq.procstat import rss_kb
+from gokiq.procstat import parent_of, rss_kb
 from gokiq.quarantine import Quarantine
 from gokiq.queue_status import QueueStatus
 from gokiq.reaper import Reaper
@@ -175,9 +175,12 @@ class Runner:
             frames = task.get_stack(limit=1)
             where = f"{frames[0].f_code.co_filename}:{frames[0].f_lineno}" if frames else "ended"
             log.debug("Task %s at %s", task.get_name(), where)
-        for worker in self._fleet.workers:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(worker.pid, signal.SIGTTIN)
+        for worker in workers:
+            # The pid of one in another container is somebody else's here, whom TTIN stops.
+            parent = parent_of(worker.pid) if worker.pid > 0 else None
+            if parent is not None and parent == worker.hello.get("ppid"):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(worker.pid, signal.SIGTTIN)
 
     def _quiet(self) -> None:
         """Replaced by the serving part once there is something to quiet."""
