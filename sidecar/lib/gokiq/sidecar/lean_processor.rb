@@ -32,7 +32,7 @@ module Gokiq
 
 				@recorder = Recorder.new
 				@retrier = @retrier.into(@recorder)
-				@job_logger = (config[:job_logger] || ::Sidekiq::JobLogger).new(config) if config[:job_logger]
+				@job_logger = (config[:job_logger] || ::Sidekiq::JobLogger).new(@capsule.config)
 			end
 
 			# @returns [Boolean] Whether jobs need no job logger now.

@@ -26,8 +26,11 @@ module Gokiq
 			# Where Sidekiq's files are. An application's may have the same names, in `config/initializers/sidekiq/` for one.
 			HOME = File.dirname(Object.const_source_location("Sidekiq::VERSION").first).freeze
 
-			# What Sidekiq's loggers are made of has its files elsewhere.
-			HOMES = ["#{HOME}/", "#{HOME}.rb", *%w[Logger::LogDevice MonitorMixin Forwardable::VERSION].map { |name| Object.const_source_location(name).first.sub(/\/log_device\.rb\z|\.rb\z/, "") }].freeze
+			# The same as `require` found them, which may be by a link; and the files of what Sidekiq's loggers are made of.
+			HOMES = [
+				"#{HOME}/", "#{HOME}.rb", "#{File.dirname(Object.const_source_location("Sidekiq::Processor").first)}/",
+				*%w[Logger::LogDevice MonitorMixin Forwardable::VERSION].map { |name| Object.const_source_location(name).first.sub(/\/log_device\.rb\z|\.rb\z/, "") },
+			].freeze
 
 			# The classes of each layer.
 			PARTS = {

@@ -20,7 +20,8 @@ module Gokiq
 
 			# @returns [Integer] Running jobs.
 			def size
-				super + running.size
+				# One that is written to it by Sidekiq's own `stats` is the same job.
+				dup.size
 			end
 
 			private
