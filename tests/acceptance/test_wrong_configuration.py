@@ -42,6 +42,10 @@ POSITIVE = "must be a whole number of at least 1"
         ("capsules: {x: {queues: [a]}}", f"capsules.x.concurrency nil: {POSITIVE}"),
         ("capsules: {x: {concurrency: 0}}", f"capsules.x.concurrency 0: {POSITIVE}"),
         ("capsules: {x: {concurrency: '2'}}", f'capsules.x.concurrency "2": {POSITIVE}'),
+        (
+            "gokiq: {shared_thread_variables: pool}",
+            'gokiq: shared_thread_variables "pool": must be a list of names',
+        ),
     ],
     ids=lambda value: value if "must" not in value else "",
 )

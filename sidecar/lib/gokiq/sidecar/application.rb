@@ -51,7 +51,7 @@ module Gokiq
 				ports = Unused.ports
 				@signal_handlers = Signals.left_by { @cli.send(:boot_application) }
 				values = ConfigValues.new(config).tap(&:check)
-				ThreadVariables.configure(config[:gokiq])
+				ThreadVariables.configure(config[:gokiq], *config[:config_file])
 				@orchestrator = @settings.parent_pid if @settings.parent_pid == Process.ppid
 				OwnRecord.take(@settings.identity, config) if @settings.identity
 				config.server_middleware

@@ -89,6 +89,8 @@ module Gokiq
 				@threads += 1
 
 				thread = Thread.new do
+					# It begins with a copy of what the fiber keeps that makes it; Sidekiq's begin with nothing.
+					Fiber.current.storage&.each_key { |key| Fiber[key] = nil }
 					Thread.handle_interrupt(BETWEEN_JOBS) { take_jobs(ThreadSlot.new(@state)) }
 				ensure
 					@done << [nil, nil]

@@ -34,13 +34,14 @@ module Gokiq
 
 				# Read which variables the application shares.
 				# @parameter settings [Hash | Nil] The `gokiq:` section of Sidekiq's configuration.
+				# @parameter place [String] Where it stands.
 				# @raises [BootError] If it is no list of names.
-				def configure(settings)
+				def configure(settings, place = "Sidekiq's configuration in Ruby")
 					names = settings[SETTING.to_sym] || settings[SETTING] if Hash === settings
 					return if names.nil?
 
 					unless Array === names && names.all? { |name| (String === name || Symbol === name) && !name.empty? }
-						raise BootError.new("gokiq: #{SETTING} #{names.inspect}: must be a list of names", error_class: "ConfigError")
+						raise BootError.new("#{place}: gokiq: #{SETTING} #{names.inspect}: must be a list of names", error_class: "ConfigError")
 					end
 
 					@shared = names.map(&:to_sym).freeze

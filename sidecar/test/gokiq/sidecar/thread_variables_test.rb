@@ -146,9 +146,21 @@ class ThreadVariablesTest < Minitest::Test
 
 	def test_what_is_no_list_of_names_is_refused
 		["pool", {pool: 1}, [1], [""], 5, true].each do |wrong|
-			error = assert_raises(Gokiq::Sidecar::BootError) { Variables.configure({shared_thread_variables: wrong}) }
-			assert_equal "gokiq: shared_thread_variables #{wrong.inspect}: must be a list of names", error.message
+			error = assert_raises(Gokiq::Sidecar::BootError) { Variables.configure({shared_thread_variables: wrong}, "x.yml") }
+			assert_equal "x.yml: gokiq: shared_thread_variables #{wrong.inspect}: must be a list of names", error.message
 		end
+	end
+
+	def test_a_thread_of_the_thread_lane_has_nothing_of_the_fiber_that_made_it
+		seen = []
+		InlineJobs::Call.body = lambda do |_|
+			seen << [Thread.main == Thread.current, Fiber[:mark], Thread.main.thread_variable_get(:mark)]
+			Fiber[:mark] = 1
+			Thread.current.thread_variable_set(:mark, 1)
+		end
+		work(Peer.payload("InlineJobs::Call", 1), Peer.payload("InlineJobs::Call", 2, gokiq_lane: "thread"), slots: 1)
+
+		assert_equal [[true, nil, nil], [false, nil, nil]], seen
 	end
 
 	def test_accessors_of_threads_are_named
