@@ -4,6 +4,7 @@ start.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from devtools.gokiq import GokiqFast
 from devtools.journal import Run, max_in_flight
+from devtools.programs import ROOT
 from devtools.redis_server import RedisServer
 from tests.acceptance.stage import Stage, payload
 from tests.acceptance.test_errors import NO_REDIS, start, the_line
@@ -20,6 +22,8 @@ from tests.acceptance.test_limits import SOON_S, operate, out, push, status, unt
 pytestmark = pytest.mark.acceptance
 
 APP = str(Path(__file__).with_name("app") / "limiting_gems.rb")
+PLAIN = Path(__file__).with_name("plain_app") / "app.rb"
+PAUZER = ROOT / "sidecar" / "test" / "support" / "pauzer_shape.rb"
 CONFIG = """
 :queues: [default, narrow, held, kept]
 :limits: {narrow: 2}
@@ -83,6 +87,33 @@ def test_their_limits_and_pauses_hold_before_the_claim(stage: Stage) -> None:
         assert until(first, lambda: out(stage, "kept") == 6, "operators count more") < SOON_S
         stage.client.srem("sidekiq-pauzer", "held")
         assert until(first, lambda: out(stage, "held") > 0, "it is paused no longer") < SOON_S
+
+
+def test_a_gem_that_comes_with_new_code_is_obeyed_from_the_switch_on(stage: Stage) -> None:
+    news = stage.folder / "news"
+    (app := stage.folder / "app.rb").write_text(
+        f"load {str(PLAIN)!r}\nrequire {str(PAUZER)!r} if File.exist?({str(news)!r})\n"
+    )
+    stage.client.sadd("sidekiq-pauzer", "default")
+    env = {"TEST_JOURNAL": str(stage.journal)}
+    args = ("-r", str(app), "-c", "2", "--workers", "1", "-t", "1")
+    log = stage.folder / "log"
+    with GokiqFast(*args, redis=stage.redis, log=log, env=env) as server:
+        push(stage, "default", 3, seconds=0.01)
+        until(server, lambda: stage.processed() == 3, "nobody has heard of the gem's key")
+
+        news.touch()
+        server.send_signal(signal.SIGUSR2)
+        until(server, lambda: "Reloaded in" in log.read_text(), "the new code is there")
+        push(stage, "default", 3, seconds=0.01)
+        until(
+            server,
+            lambda: status(stage)["default"]["why"] == "paused by sidekiq-pauzer",
+            "it is paused",
+        )
+        assert stage.processed() == 3
+        stage.client.srem("sidekiq-pauzer", "default")
+        assert until(server, lambda: stage.processed() == 6, "it is paused no longer") < SOON_S
 
 
 GUARDED = """

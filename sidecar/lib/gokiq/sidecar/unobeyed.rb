@@ -22,7 +22,10 @@ module Gokiq
 			end
 
 			# Fetchers that only keep jobs of a killed process, as gokiq's claims do.
-			RELIABLE = %w[Sidekiq::Pro::SuperFetch Sidekiq::ReliableFetch Sidekiq::SemiReliableFetch].freeze
+			RELIABLE = %w[Sidekiq::ReliableFetch Sidekiq::SemiReliableFetch].freeze
+
+			# Their fetchers keep jobs and heed pauses, as gokiq does; {Unused} speaks of the rest.
+			PAID = /\A(sidekiq-(pro|ent)\z|Sidekiq::(Pro|Ent|Enterprise)\b)/
 
 			# Sidekiq's own parts that do not run here, with the files of their methods.
 			CLASSES = {::Sidekiq::BasicFetch => "fetch.rb", ::Sidekiq::Manager => "manager.rb"}.freeze
@@ -48,7 +51,7 @@ module Gokiq
 			# @returns [Array(Finding)]
 			def all
 				parts = CLASSES.flat_map { |owner, file| [*modules(owner), *methods(owner, file), *singleton(owner)] }
-				[fetch_class, *parts, *fetchers, *gems].compact.uniq
+				[fetch_class, *parts, *fetchers, *gems].compact.uniq.reject { |finding| finding.names.any?(PAID) }
 			end
 
 			private

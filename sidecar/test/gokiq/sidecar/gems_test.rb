@@ -85,6 +85,17 @@ class GemsTest < Minitest::Test
 		assert_empty refusals
 	end
 
+	def test_a_job_of_active_job
+		settings, = alone do
+			require "support/throttled_shape"
+			Object.const_set(:ActiveJob, Module.new.tap { |mod| mod.const_set(:Base, Class.new) })
+			Object.const_set(:MailJob, Class.new(ActiveJob::Base) { include Sidekiq::Throttled::Job })
+			MailJob.sidekiq_throttle(concurrency: {limit: 3})
+		end
+
+		assert_equal({"classes" => {"MailJob" => 3}}, settings["sidekiq-throttled"]["cluster"])
+	end
+
 	def test_what_depends_on_the_job_is_refused
 		{
 			{concurrency: {limit: ->(id) { id }}} => "has a limit that depends on the job",

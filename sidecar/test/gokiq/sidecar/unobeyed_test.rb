@@ -38,6 +38,19 @@ class UnobeyedTest < Minitest::Test
 		Sidekiq.send(:remove_const, :SemiReliableFetch)
 	end
 
+	def test_what_sidekiq_pro_changes
+		said = alone do
+			Sidekiq.const_set(:Pro, Module.new)
+			Sidekiq::Pro.const_set(:SuperFetch, Class.new(Sidekiq::BasicFetch))
+			Sidekiq::Pro.const_set(:Pauses, Module.new { def queues_cmd = super })
+			Sidekiq::BasicFetch.prepend(Sidekiq::Pro::Pauses)
+			@config[:fetch_class] = Sidekiq::Pro::SuperFetch
+			check.inspect
+		end
+
+		assert_equal "[]", said
+	end
+
 	{
 		"a fetcher of its own" => [-> { @config[:fetch_class] = OwnFetch }, "UnobeyedTest::OwnFetch", "replaces Sidekiq's fetcher"],
 		"a fetcher that is an object" => [-> { @config[:fetch_class] = Patch }, "UnobeyedTest::Patch", "replaces Sidekiq's fetcher"],
