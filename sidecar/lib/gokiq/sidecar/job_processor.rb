@@ -15,6 +15,13 @@ module Gokiq
 		# The layers of {dispatch} are Sidekiq's, in its order; those that would do nothing for this job are left out.
 		# Where the installed Sidekiq is not one we know, or someone has changed it, its own `dispatch` runs instead.
 		class JobProcessor < ::Sidekiq::Processor
+			# Seconds between two looks at a task that is waited for.
+			LOOK_S = 1.0
+
+			# Nothing that a task itself can raise.
+			class StillWaiting < Exception
+			end
+
 			ALLOW_INTERRUPTS = {::Sidekiq::Shutdown => :immediate, JobTimeout => :immediate}.freeze
 
 			# @parameter capsule [Sidekiq::Capsule]
@@ -225,9 +232,12 @@ module Gokiq
 				Async::Task.current.children&.to_a&.each(&block) if @fiber
 			end
 
-			# As outside of a reactor, the error of a task that nobody waited for does not fail the job.
+			# As outside of a reactor, the error of a task that nobody waited for does not fail the job. Whoever waits for a task whose
+			# fiber was killed is never told, so this looks now and then.
 			def await(child)
-				child.wait
+				Fiber.scheduler.with_timeout(LOOK_S, StillWaiting) { child.wait }
+			rescue StillWaiting
+				retry if child.alive?
 			rescue StandardError => error
 				handle_exception(error, {context: "Exception in an Async task of a job"})
 			end

@@ -141,6 +141,16 @@ class ReactorTest < Minitest::Test
 		assert_equal 3, results[1].counts
 	end
 
+	def test_a_job_does_not_wait_for_a_task_that_was_killed
+		ended = []
+		InlineJobs::Call.body = lambda do
+			Async { sleep(0.01) && Fiber.current.kill }
+			Async { sleep(1.2) && ended << :late }
+		end
+
+		assert_equal [:ok, [:late]], [run_job("InlineJobs::Call").status, ended]
+	end
+
 	def test_a_job_whose_fiber_is_killed_in_retry_in_is_over
 		InlineJobs::Undecided.sidekiq_retry_in_block.then do |block|
 			InlineJobs::Undecided.sidekiq_retry_in { Fiber.current.kill }
