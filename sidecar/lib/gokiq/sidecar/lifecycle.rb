@@ -22,10 +22,10 @@ module Gokiq
 				@events = events
 				@fired = {}
 				@turns = Mutex.new
-				@leads = false
+				@lasts = false
 				@aside = Hash.new { |aside, event| aside[event] = [] }
 				@alone = []
-				@turn = OneWorker::Turn.new { |what| logger.info { "gokiq: a startup handler (#{place(@running)}) #{what}: it runs in one worker at a time" } }
+				@turn = OneWorker::Turn.new { |what| lasts(what) }
 			end
 
 			# @attribute [Sidekiq::Config]
@@ -51,7 +51,6 @@ module Gokiq
 				@turns.synchronize do
 					next false if @fired[:quiet]
 
-					@leads = true
 					@turn.lead
 					@aside.each { |event, handlers| lists[event] = in_order(event, lists[event] + handlers) unless @fired[event] && event != :startup }
 					@aside.clear
@@ -60,9 +59,10 @@ module Gokiq
 				end
 			end
 
-			# @returns [Boolean] Whether all that is for one worker alone has been told of its end.
+			# @returns [Boolean] Whether all that is for one worker alone has ended. Ports that are open end with the process, and
+			# so does what nobody knows.
 			def handed_over?
-				@fired[:exit] || (@fired[:shutdown] && lists.fetch(:exit, []).none? { |handler| single?(handler) })
+				@fired[:shutdown] && !@lasts
 			end
 
 			# Before the first job. What a handler raises ends the worker.
@@ -120,6 +120,7 @@ module Gokiq
 
 			def start(handler)
 				@running = handler
+				@lasts = true if single?(handler) && !OneWorker.gem_of(handler)&.ends
 				before = queues
 				done = @events == :auto ? @turn.call { handler.call } : (handler.call || true)
 				return wait_for_turn(handler) unless done
@@ -127,6 +128,14 @@ module Gokiq
 				keep_alone(handler, queues - before) if single?(handler)
 			ensure
 				@running = nil
+			end
+
+			def lasts(what)
+				# Of a known gem we know it.
+				return if single?(@running)
+
+				@lasts = true
+				logger.info { "gokiq: a startup handler (#{place(@running)}) #{what}: it runs in one worker at a time" }
 			end
 
 			# Where all of a file's `startup` handlers wait, so do its others.

@@ -7,17 +7,17 @@ module Gokiq
 		# What a gokiq process must do once, although it has several workers: schedulers, reapers, ports. Handlers of gems that
 		# are known for it are told by their file; those of the application by what they do when they run.
 		module OneWorker
-			# A gem whose lifecycle handlers are for one worker: its name, where its handlers are written, and what every worker
-			# needs of its `startup`.
-			Gem = Struct.new(:name, :files, :everywhere)
+			# A gem whose lifecycle handlers are for one worker: its name, where its handlers are written, whether what they start
+			# has ended with `shutdown`, and what every worker needs of its `startup`.
+			Gem = Struct.new(:name, :files, :ends, :everywhere)
 
 			# Source: read in sidekiq-scheduler 6.0.2, sidekiq-cron 2.3.1, sidekiq-unique-jobs 8.1.0 and 9.0.0.alpha, sidekiq_alive 2.5.0.
 			GEMS = [
-				Gem.new("sidekiq-scheduler", %r{/lib/sidekiq-scheduler(\.rb|/)}),
-				Gem.new("sidekiq-cron", %r{/lib/sidekiq/cron/}),
-				Gem.new("sidekiq-unique-jobs", %r{/lib/sidekiq_unique_jobs(\.rb|/)}),
-				# Its job has a queue of its own, which any worker may be given.
-				Gem.new("sidekiq_alive", %r{/lib/sidekiq_alive(\.rb|/)}, lambda do |config|
+				Gem.new("sidekiq-scheduler", %r{/lib/sidekiq-scheduler(\.rb|/)}, true),
+				Gem.new("sidekiq-cron", %r{/lib/sidekiq/cron/}, true),
+				Gem.new("sidekiq-unique-jobs", %r{/lib/sidekiq_unique_jobs(\.rb|/)}, true),
+				# Its port is closed by `at_exit`. Its job has a queue of its own, which any worker may be given.
+				Gem.new("sidekiq_alive", %r{/lib/sidekiq_alive(\.rb|/)}, false, lambda do |config|
 					queue = ::SidekiqAlive.current_queue
 					::SidekiqAlive::Worker.sidekiq_options(queue: queue)
 					config.capsule(::SidekiqAlive::CAPSULE_NAME) do |capsule|

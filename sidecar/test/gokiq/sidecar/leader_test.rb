@@ -10,6 +10,8 @@ class LeaderTest < Minitest::Test
 
 	APP = File.expand_path("../../support/leading_app.rb", __dir__)
 
+	SCHEDULER = File.expand_path("../../support/scheduler_app.rb", __dir__)
+
 	# What has to be there once.
 	ONCE = ["scheduler started", "alive started", "rufus started", "port opened", "thread opened"].freeze
 
@@ -43,22 +45,35 @@ class LeaderTest < Minitest::Test
 		ONCE.each { |what| assert_equal 2, pids(root, what).uniq.size, what }
 	end
 
-	def test_the_next_one_leads_once_the_first_has_been_told_to_end_and_not_before
-		root, peers = lead
+	def drain_leader(root, peers)
 		leader = pids(root, "scheduler started").fetch(0)
 		first, second = peers.partition { |peer| peer.hello["pid"] == leader }.map(&:first)
-		first.jobs(1 => ["SleepJob", "long", 30])
+		first.jobs(1 => ["SleepJob", "long", 1])
 		root.note("long started")
 		first.send(:DRAIN, [20.0].pack("G"))
 		Wait.for("the next") { pids(root, "scheduler started").size == 2 }
+		assert_includes [second.hello["pid"], *root.workers], pids(root, "scheduler started").last
+		leader
+	end
 
-		refute_includes root.notes, "long over"
-		ends = ["scheduler ended", "scheduler gone", "rufus ended"].map { |what| root.notes.index("#{what} pid=#{leader}") }
-		starts = ONCE.first(3).map { |what| root.notes.rindex { |line| line.start_with?(what) } }
-		assert_operator ends.max, :<, starts.min
-		assert_equal [second.hello["pid"]], pids(root, "scheduler started").drop(1)
+	def test_schedulers_go_on_once_the_first_has_ended_them_and_not_before
+		root = start(app: SCHEDULER, workers: 2)
+		leader = drain_leader(root, Array.new(2) { root.greet })
+		lines = root.notes
+		refute_includes lines, "long over"
+		assert_operator lines.index("scheduler gone pid=#{leader}"), :<, lines.rindex { |line| line.start_with?("scheduler started") }
+	end
+
+	def test_ports_are_opened_when_the_first_is_gone
+		root, peers = lead
+		leader = drain_leader(root, peers)
+		lines = root.notes
+		ends = ["scheduler ended", "scheduler gone", "rufus ended"].map { |what| lines.index("#{what} pid=#{leader}") }
+		starts = ONCE.first(3).map { |what| lines.rindex { |line| line.start_with?(what) } }
+		assert_operator [*ends, lines.index("long over")].max, :<, starts.min
+		Wait.for("the port") { pids(root, "port opened").size == 2 }
 		# What its own `startup` has not begun, it need not end.
-		refute_includes pids(root, "rufus ended"), second.hello["pid"]
+		assert_equal [leader], pids(root, "rufus ended")
 	end
 
 	def test_garbage_collection_does_not_end_it
@@ -71,7 +86,7 @@ class LeaderTest < Minitest::Test
 	end
 
 	def test_every_means_every_one
-		root = start(app: File.expand_path("../../support/scheduler_app.rb", __dir__), workers: 2, env: {"GOKIQ_EVENTS" => "every"})
+		root = start(app: SCHEDULER, workers: 2, env: {"GOKIQ_EVENTS" => "every"})
 		Array.new(2) { root.greet }
 		assert_equal root.workers.sort, pids(root, "scheduler started").sort
 	end
