@@ -336,11 +336,11 @@ def test_slow(play: Play) -> None:
 
 
 def test_large_jobs_over_a_slow_line(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gokiq.redis_link.REPLY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("gokiq.redis_link.REPLY_TIMEOUT_S", 0.7)
 
     async def scene(stage: Scene) -> None:
-        stage.proxy.throttle(8_000_000)
-        more = [b'{"jid":"large %d","args":["%b"]}' % (i, b"x" * 1_500_000) for i in range(15)]
+        stage.proxy.throttle(4_000_000)
+        more = [b'{"jid":"large %d","args":["%b"]}' % (i, b"x" * 1_500_000) for i in range(8)]
         stage.jobs += more
         stage.client.rpush("queue:default", *more)
         await stage.until(lambda: len(stage.seen) == len(stage.jobs))

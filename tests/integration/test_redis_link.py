@@ -18,7 +18,7 @@ from gokiq.redis_link import RedisLink
 from gokiq.redis_stream import RedisStream
 
 LIMIT_S = 30.0
-PATIENCE_S = 0.5
+PATIENCE_S = 1.0
 MIB = 1 << 20
 
 
@@ -50,7 +50,7 @@ def test_what_travels_for_longer_than_silence_may_last_arrives(proxy: Proxy) -> 
         link = link_to(proxy.socket)
         value = b"x" * (4 * MIB)
         await link.call("PING")
-        proxy.throttle(3 * MIB)
+        proxy.throttle(2 * MIB)
         assert await link.call("SET", "key", value) == b"OK"
         assert await link.call("GET", "key") == value
         assert link.reconnects == 0
