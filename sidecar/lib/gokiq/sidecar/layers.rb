@@ -9,6 +9,10 @@ module Gokiq
 		# Which of Sidekiq's layers may be left out for the jobs of a capsule. Shared by its slots in one lane; found out once,
 		# and again when something may have changed.
 		class Layers
+			# What is decided once about the plain jobs of a class: the class, nil where a reloader may replace it; their metrics,
+			# nil where threads run them; the middleware that hears of a failure; what writes their lines, nil where none is seen.
+			Shape = Struct.new(:job_class, :tally, :chain, :log)
+
 			# Fields that a plain job may have.
 			PLAIN = %w[class jid args queue retry created_at enqueued_at].freeze
 
@@ -46,26 +50,47 @@ module Gokiq
 			# @attribute [Boolean] Whether all layers may be left out, but for the middleware of the application.
 			attr :possible
 
-			# @attribute [Boolean] Whether nothing but the class and the arguments of a plain job is needed.
-			attr :bare
-
-			# @attribute [JobLog | Nil] Writes the lines of bare jobs; nil where only the job logger can.
-			attr :log
-
 			# @attribute [Array] Of each attribute that is logged: its field, its key.
 			attr :attributes
-
-			# @attribute [Hash] What is known of the classes of plain jobs, by name.
-			attr :shapes
 
 			# Look again if something may have changed.
 			# @returns [Layers] Itself.
 			def fresh
-				learn unless @epoch == Stock.epoch && (!@first || (@entries.size == 2 && @entries[0].equal?(@first) && @entries[1].equal?(@second)))
+				learn unless @epoch == Stock.epoch && (@first.nil? || whole?)
 				self
 			end
 
+			# @parameter name [String] Of a class.
+			# @parameter workload [Workload] Knows which classes are for threads.
+			# @returns [Shape | Nil] How to run a plain job of it, of which only the arguments are parsed; nil where somebody asks
+			#   for more of the payload, or a line of the job logger cannot be written here.
+			def shape(name, workload)
+				learn unless @epoch == Stock.epoch && (@first.nil? || whole?)
+				return unless @bare
+
+				logs = @logger.info?
+				return if logs && !@log&.for?(@logger)
+
+				shapes = logs ? @loud : @quiet
+				job_class = (Object.const_get(name) unless @reloads)
+				shape = shapes[name]
+				shape = shapes[name] = make_shape(name, job_class, workload, logs) unless shape && job_class.equal?(shape.job_class)
+				shape if shape.tally
+			rescue StandardError, ScriptError
+				# The class cannot be found or loaded: the job is to fail by the rules.
+				nil
+			end
+
 			private
+
+			# Whether the chain has the entries that it had.
+			def whole?
+				@entries.size == 2 && @entries[0].equal?(@first) && @entries[1].equal?(@second)
+			end
+
+			def make_shape(name, job_class, workload, logs)
+				Shape.new(job_class, (@meter[name] unless workload.threaded_class?(name, job_class)), @server_middleware, (@log if logs))
+			end
 
 			def learn
 				# First, so that what changes meanwhile is seen by the next job.
@@ -85,7 +110,8 @@ module Gokiq
 				@attributes = @names.map { |name| [name, name.to_sym] }
 				@bare = @possible && !@meter.nil? && Stock.load_json? && (@names & PLAIN).empty?
 				@log = (JobLog.for(@logger) if @bare)
-				@shapes = {}
+				@loud = {}
+				@quiet = {}
 			end
 		end
 	end

@@ -12,18 +12,12 @@ module Gokiq
 		# Left out, with what must hold for it: the job logger, while no line of it would be seen; closures around each layer;
 		# the work state, which {WorkState} answers from the jobs themselves; Sidekiq's metrics, which {Meter} keeps.
 		class LeanProcessor < JobProcessor
-			# What is decided once about the plain jobs of a class: the class, nil where a reloader may replace it; their metrics;
-			# the middleware that hears of a failure; what writes their lines.
-			Shape = Struct.new(:job_class, :tally, :chain, :log)
-
 			# Fields that ask for a layer which is left out.
 			LAYERED = %w[profile log_level display_class].freeze
 
 			# @parameter capsule [Sidekiq::Capsule]
 			def initialize(capsule)
 				super(capsule, :fiber)
-
-				@logs = false
 			end
 
 			# A copy for another slot.
@@ -40,21 +34,9 @@ module Gokiq
 				@layers.fresh.possible && !@job_log.info?
 			end
 
-			# @parameter name [String] Of a class.
-			# @parameter workload [Workload] Knows which classes are for threads.
-			# @returns [Shape | Nil] How to run a plain job of it, of which only the arguments are parsed; nil where somebody asks
-			#   for more of the payload, or a line of the job logger cannot be written here.
+			# @returns [Layers::Shape | Nil] As {Layers#shape}.
 			def shape(name, workload)
-				layers = @layers.fresh
-				return if !layers.bare || ((@logs = @job_log.info?) && !layers.log&.for?(@job_log))
-				return (layers.shapes[name] ||= make_shape(name, nil, workload, layers)) || nil if layers.reloads
-
-				job_class = Object.const_get(name)
-				shape = layers.shapes[name]
-				shape&.job_class.equal?(job_class) ? shape : make_shape(name, job_class, workload, layers)
-			rescue StandardError, ScriptError
-				# The class cannot be found or loaded: the job is to fail by the rules.
-				nil
+				@layers.shape(name, workload)
 			end
 
 			# @returns [Boolean] Whether a job asks for nothing that is left out here.
@@ -64,7 +46,7 @@ module Gokiq
 
 			# Run a plain job. Nothing that it raises comes out of here.
 			# @parameter job [PlainJob] That has been started.
-			# @parameter shape [Shape] Of its class.
+			# @parameter shape [Layers::Shape] Of its class.
 			# @parameter arguments [Array]
 			# @parameter task [Async::Task] Of the fiber.
 			# @parameter stopping [Boolean] What `stopping?` is to answer.
@@ -73,7 +55,7 @@ module Gokiq
 				@done = stopping
 				jid = job.jid
 				Thread.current[:sidekiq_context] = Layers::JID_FIRST ? {jid: jid, class: job.name} : {class: job.name, jid: jid}
-				log = shape.log if @logs
+				log = shape.log
 				log&.start(job.slot.tid, log_context(job))
 
 				if (job_class = shape.job_class)
@@ -107,11 +89,6 @@ module Gokiq
 			end
 
 			private
-
-			# Nil where threads run them.
-			def make_shape(name, job_class, workload, layers)
-				layers.shapes[name] = (Shape.new(job_class, layers.meter[name], layers.server_middleware, layers.log) unless workload.threaded_class?(name, job_class))
-			end
 
 			def log_done(job, log)
 				context = ::Sidekiq::Context.current

@@ -119,14 +119,6 @@ module Gokiq
 					reloader.equal?(::Sidekiq::Config::DEFAULTS[:reloader])
 				end
 
-				# @returns [Boolean] Whether one method of a class is Sidekiq's. One that another version has not is no change.
-				def own?(owner, name, file)
-					return true unless owner.method_defined?(name) || owner.private_method_defined?(name)
-
-					method = owner.instance_method(name)
-					method.owner == owner && method.source_location&.first == "#{HOME}/#{file}"
-				end
-
 				# @returns [Boolean] Whether an object has no methods but those of its class and ours.
 				def plain?(object)
 					own = object.singleton_class

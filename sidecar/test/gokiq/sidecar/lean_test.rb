@@ -172,16 +172,6 @@ class LeanTest < Minitest::Test
 		assert_equal [["InlineJobs::Plain", "default"]], lines
 	end
 
-	def test_processor_that_someone_has_wrapped
-		assert_predicate Stock, :processor?
-		wrapped = Class.new(Sidekiq::Processor) { private def execute_job(*) = super }
-
-		refute Stock.send(:own?, wrapped, :execute_job, "processor.rb")
-		assert Stock.send(:own?, Class.new, :no_such_method, "processor.rb")
-		changed = Class.new { class_eval("def stats(*) = nil", "/app/config/initializers/sidekiq/processor.rb") }
-		refute Stock.send(:own?, changed, :stats, "processor.rb")
-	end
-
 	private
 
 	# Sidekiq asks the process's configuration for it.
