@@ -8,16 +8,16 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from gokiq import crashes
 from gokiq.app import AppInfo
 from gokiq.broker import Broker
 from gokiq.core import Job
-from gokiq.crashes import Ending, Ledger, Record, Verdict
+from gokiq.crash_book import CrashBook
+from gokiq.crashes import Ending, Record, Verdict
 from gokiq.dispatcher import Dispatcher
-from gokiq.errors import ConnectionLost, ReplyError
 from gokiq.fleet import Fleet
 from gokiq.job import named
 from gokiq.log import get_logger
@@ -51,11 +51,10 @@ class Quarantine:
     def __init__(
         self, broker: Broker, fleet: Fleet, monitor: Monitor, dispatcher: Dispatcher, app: AppInfo
     ) -> None:
-        self._broker = broker
         self._fleet = fleet
         self._monitor = monitor
         self._dispatcher = dispatcher
-        self._ledger = Ledger()
+        self._book = CrashBook(broker)
         self._oom = OomCounter()
         self._crashes: deque[_Crash] = deque()
         self._trials = Trials()
@@ -63,8 +62,6 @@ class Quarantine:
         #: Those of the trials: they wait, or run in the suspects' worker.
         self._suspects: dict[int, Job] = {}
         self._acquitted: list[Job] = []
-        #: What Redis has not been told yet, by key; None strikes the record.
-        self._rulings: dict[str, Record | None] = {}
         self._overdue: set[int] = set()
         self._sentences = Sentences(fleet, dispatcher, app)
         self._is_draining = False
@@ -109,7 +106,8 @@ class Quarantine:
 
     def solo_changed(self, ended: Iterable[Job] = ()) -> None:
         """The suspects' worker has come, or has ended these jobs without dying."""
-        self._rulings |= dict.fromkeys(crashes.key_of(job.payload) for job in ended)
+        for job in ended:
+            self._book.rule(job, None)
         self._wake.set()
 
     def room_changed(self) -> None:
@@ -128,12 +126,12 @@ class Quarantine:
 
     def screen(self, jobs: list[Job]) -> list[Job]:
         """Keep suspects and the guilty among newly claimed jobs; returns the others."""
-        if not self._ledger or self._is_draining:
+        if not self._book or self._is_draining:
             return jobs
         free: list[Job] = []
         suspects: list[Job] = []
         for job in jobs:
-            record = self._ledger.get(crashes.key_of(job.payload))
+            record = self._book.record(job)
             verdict = crashes.judge(record)
             if verdict is Verdict.INNOCENT:
                 free.append(job)
@@ -163,7 +161,7 @@ class Quarantine:
         refresh_at = 0.0
         while True:
             if time.monotonic() >= refresh_at:
-                await self._refresh()
+                await self._book.refresh()
                 refresh_at = time.monotonic() + REFRESH_S
             while self._crashes:
                 await self._judge(self._crashes[0])
@@ -171,46 +169,22 @@ class Quarantine:
             await self._tell()
             self._sentences.pronounce()
             self._pump()
-            is_busy = self._suspects or self._sentences or self._rulings
+            is_busy = self._suspects or self._sentences or self._book.has_news
             pause_s = 0.25 if is_busy else REFRESH_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._wake.wait()
             self._wake.clear()
 
-    async def _refresh(self) -> None:
-        try:
-            old = self._ledger.load(await self._broker.crashes(), now=time.time())
-            self._heed(self._rulings)
-            if old:
-                await self._broker.forget_crashes(old)
-        except (ConnectionLost, ReplyError) as error:
-            log.debug("Cannot read the ledger of crashes: %s", error)
-
     async def _tell(self) -> None:
         """Write what was ruled; who is acquitted goes back once his record is."""
         acquitted, self._acquitted = self._acquitted, []
-        mild = Record(crashes.ACQUITTED, alone=False, at=time.time())
-        self._rulings |= dict.fromkeys((crashes.key_of(job.payload) for job in acquitted), mild)
-        rulings, self._rulings = self._rulings, {}
-        self._heed(rulings)
-        try:
-            await self._broker.rule_on_crashes(rulings)
-        except (ConnectionLost, ReplyError) as error:
-            log.debug("Cannot write to the ledger of crashes: %s", error)
-            # What was ruled meanwhile is newer.
-            self._rulings = rulings | self._rulings
-            if not self._is_draining:
-                self._acquitted += acquitted
-                return
-        self._release(acquitted)
-
-    def _heed(self, rulings: Mapping[str, Record | None]) -> None:
-        for key, record in rulings.items():
-            if record is None:
-                self._ledger.forget([key])
-            else:
-                self._ledger.update([key], [record])
+        for job in acquitted:
+            self._book.rule(job, Record(crashes.ACQUITTED, alone=False, at=time.time()))
+        if await self._book.tell() or self._is_draining:
+            self._release(acquitted)
+        else:
+            self._acquitted += acquitted
 
     async def _judge(self, crash: _Crash) -> None:
         told = await self._monitor.ending(crash.pid, ENDING_S)
@@ -224,7 +198,7 @@ class Quarantine:
             return
         finding = crash.finding
         blamed = {job.number: job for job in crash.jobs if job.number in set(finding.blamed)}
-        records = await self._note(list(blamed.values()), alone=finding.is_alone)
+        records = await self._book.note(list(blamed.values()), alone=finding.is_alone)
         again = []
         for number, job in blamed.items():
             record = records.get(number)
@@ -271,18 +245,6 @@ class Quarantine:
         for job in jobs:
             self._suspects.pop(job.number, None)
 
-    async def _note(self, jobs: list[Job], *, alone: bool) -> dict[int, Record]:
-        if not jobs:
-            return {}
-        keys = [crashes.key_of(job.payload) for job in jobs]
-        try:
-            records = await self._broker.note_crash(keys, alone=alone)
-        except (ConnectionLost, ReplyError) as error:
-            log.warning("A crash could not be noted: %s", error)
-            return {}
-        self._ledger.update(keys, records)
-        return {job.number: record for job, record in zip(jobs, records, strict=True)}
-
     def _park(self, jobs: Iterable[Job]) -> None:
         """Suspects wait here, without a slot of the valve: others may go on."""
         for job in jobs:
@@ -302,7 +264,7 @@ class Quarantine:
         )
         # Whoever tries a dead job again has it run, alone; if it kills again, that was enough.
         parole = Record(crashes.SUSPECT_AFTER, alone=False, at=time.time())
-        self._rulings[crashes.key_of(job.payload)] = parole
+        self._book.rule(job, parole)
         self._sentences.add(job, Kind.CRASH, reason)
         self._wake.set()
 

@@ -64,7 +64,7 @@ def test_a_convicts_parole_and_an_acquittal_wait_for_redis() -> None:
         quarantine._acquitted.append(innocent)
 
         await quarantine._tell()
-        await quarantine._refresh()
+        await quarantine._book.refresh()
 
         assert dispatcher.back == []
         assert quarantine.screen([job(3, "convict")]) == []
