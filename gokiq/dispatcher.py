@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Set
 
 from gokiq.app import AppInfo
-from gokiq.broker import Broker, Settlement, Taken, Wish
+from gokiq.broker import LEASE_S, Broker, Settlement, Taken, Wish
 from gokiq.core import (
     DEAD,
     DISCARDED,
@@ -51,6 +51,9 @@ SHORT_S = 0.001
 SHORT_LINGER_S = 0.002
 #: Largest payload that a BATCH frame can carry: its limit less one entry's header.
 MAX_PAYLOAD_BYTES = MAX_BODY_BYTES - 16
+#: A claim whose reply is read so late, seconds, may have been adopted while we were paused: Redis
+#: is asked again before its jobs run.
+STALE_S = LEASE_S / 2
 #: Pause after Redis refused a write (memory full, no permission), seconds.
 REFUSAL_PAUSE_S = 1.0
 #: The same refusal is logged again after this long, seconds.
@@ -479,6 +482,7 @@ class Dispatcher:
             section = self.gate.section(choice.steps, coming)
             wishes = choice.wishes
         self._was_poked = False
+        asked_at = time.monotonic()
         try:
             taken = await self._broker.settle_claim(
                 settlement, wishes, section, choice.reads if choice else ()
@@ -495,6 +499,10 @@ class Dispatcher:
         elif wishes or settlement.special:  # releasing claims passes when memory is full, too
             self._note("")
         self._release(settlement, ended, taken)
+        if time.monotonic() - asked_at > STALE_S:
+            self._must_reconcile = True
+            self._windows.forget()
+            return
         self._receive(taken, wishes, capsules)
         if choice is not None and section is not None:
             self._heed(choice, section, taken, capsules)

@@ -429,6 +429,35 @@ def test_a_lost_reply_loses_and_doubles_nothing(play: Any, client: redis.Redis, 
     play(scene, concurrency=20)
 
 
+def test_a_claim_that_was_adopted_before_its_reply_was_read_does_not_run(
+    play: Any, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """We were paused for longer than a lease between the two."""
+    monkeypatch.setattr("gokiq.dispatcher.STALE_S", 0.2)
+    jobs = push(client, 5)
+
+    async def scene(stage: Stage) -> None:
+        real = stage.broker.settle_claim
+        adopted: list[bytes] = []
+
+        async def paused(*args: Any) -> Any:
+            answer = await real(*args)
+            if answer.claims and not adopted:
+                adopted.extend(client.hmget(claims_key(ME, "default"), 1, 2))
+                client.hdel(claims_key(ME, "default"), 1, 2)
+                await asyncio.sleep(0.3)  # the pause
+            return answer
+
+        stage.broker.settle_claim = paused  # type: ignore[method-assign]
+        stage.dispatcher.poke()
+        await stage.until(lambda: client.get("stat:processed") == b"3")
+        await stage.until(lambda: stage.dispatcher.in_flight == 0)
+        assert sorted(stage.payloads() + adopted) == sorted(jobs)
+        assert len(adopted) == 2
+
+    play(scene, concurrency=5)
+
+
 def test_without_lease_nothing_is_claimed_until_it_is_renewed(
     play: Any, client: redis.Redis
 ) -> None:
