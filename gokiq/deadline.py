@@ -16,11 +16,11 @@ ENSURE_S = 3.0
 #: of the root, seconds each.
 FAREWELL_S = 1.0
 #: All of it together once the timeout and ENSURE_S are over, and what of that is kept for leaving
-#: the registers and for the root, seconds. With the default timeout of 25 s we are gone in 29.5 s:
+#: the registers and for the root, seconds. With the default timeout of 25 s we are gone in 29.2 s:
 #: Kubernetes and Heroku kill after 30.
-LAST_S = 1.5
-SIGN_OFF_S = 0.4
-ROOT_S = 0.3
+LAST_S = 1.2
+SIGN_OFF_S = 0.3
+ROOT_S = 0.2
 #: Apps that are slow to boot exist; this only bounds a root that hangs, seconds.
 BOOT_LIMIT_S = 600.0
 
