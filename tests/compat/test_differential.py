@@ -1,7 +1,7 @@
 """gokiq-fast leaves in Redis what Sidekiq leaves there, and the app's handlers and the log are told
 the same: the same bytes run under both, one job at a time, each on a Redis of its own.
 
-What may differ is in this file: `OURS`, `LATE_DEFAULTS`, `FIBER_TIMEOUT`, `SAVED`, and the test of
+What may differ is in this file: `OURS`, `LATE_DEFAULTS`, `SAVED`, and the test of
 what Sidekiq loses. Keys of ours (`gokiq:`) are left out.
 """
 
@@ -35,9 +35,6 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
 OURS = {"concurrency", "capsules"}
 #: A due job without `retry` gets it at its end; Sidekiq writes the whole job anew, defaults first.
 LATE_DEFAULTS = "due without retry"
-#: In a fiber, Timeout is the scheduler's, which raises the error itself; its cause is no
-#: Timeout::ExitException.
-FIBER_TIMEOUT = ("Timeout::ExitException", None)
 
 #: What we log of a job that Sidekiq loses.
 SAVED = "goes to the dead set as it came"
@@ -251,10 +248,7 @@ def test_jobs_of_a_queue_end_as_under_sidekiq(outcomes: list[Outcome]) -> None:
 
 def test_handlers_and_middleware_are_told_what_sidekiq_tells_them(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
-        told = outcome.sidekiq.notes
-        if outcome.name != "threads":
-            told = [_without_timeout_cause(note) for note in told]
-        assert_same(told, outcome.gokiq.notes)
+        assert_same(outcome.sidekiq.notes, outcome.gokiq.notes)
 
 
 def test_due_jobs_pass_the_client_and_go_where_sidekiq_sends_them(outcomes: list[Outcome]) -> None:
@@ -319,11 +313,6 @@ def assert_same(theirs: object, ours: object) -> None:
     lines = difflib.unified_diff(had, has, "sidekiq", "gokiq", n=2)
     difference = "\n".join(line.rstrip() for line in lines)
     assert not difference, difference
-
-
-def _without_timeout_cause(note: str) -> str:
-    had, has = (json.dumps(cause) for cause in FIBER_TIMEOUT)
-    return note.replace(had, has) if "«raises timeout»" in note else note
 
 
 def _in_order(found: Any, plan: Plan) -> list[object]:

@@ -31,7 +31,7 @@ module Gokiq
 			# @returns [Hash(Symbol, Array(UnboundMethod))] What each name stands for, and what that calls by `super`. Without what
 			#   Ruby gives to many classes.
 			def read(of, root)
-				lineage = of.ancestors - root.ancestors - Enumerable.ancestors
+				lineage = of.ancestors - root.ancestors - Struct.ancestors
 				names = lineage.flat_map { |mod| mod.instance_methods(false) + mod.private_instance_methods(false) }
 				names.to_h { |name| [name, find(of, name, lineage)] }
 			end
