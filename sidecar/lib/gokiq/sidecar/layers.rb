@@ -74,7 +74,7 @@ module Gokiq
 				shapes = logs ? @loud : @quiet
 				job_class = (Object.const_get(name) unless @reloads)
 				shape = shapes[name]
-				shape = shapes[name] = make_shape(name, job_class, workload, logs) unless shape && job_class.equal?(shape.job_class)
+				shape = keep(shapes, name, make_shape(name, job_class, workload, logs)) unless shape && job_class.equal?(shape.job_class)
 				shape if shape.tally
 			rescue StandardError, ScriptError
 				# The class cannot be found or loaded: the job is to fail by the rules.
@@ -86,6 +86,12 @@ module Gokiq
 			# Whether the chain has the entries that it had.
 			def whole?
 				@entries.size == 2 && @entries[0].equal?(@first) && @entries[1].equal?(@second)
+			end
+
+			# A payload may name any class.
+			def keep(shapes, name, shape)
+				shapes.clear if shapes.size >= Meter::MOST
+				shapes[name] = shape
 			end
 
 			def make_shape(name, job_class, workload, logs)

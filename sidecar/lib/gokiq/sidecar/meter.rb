@@ -16,6 +16,8 @@ module Gokiq
 			BUCKETS = HISTOGRAM::BUCKET_INTERVALS
 			# Jobs of less than so many milliseconds are in the first bucket.
 			FIRST_MS = BUCKETS.first
+			# Classes that are counted by a tally. A payload may name any: what is beyond is counted job by job, as Sidekiq does.
+			MOST = 1000
 
 			# What the jobs of one class came to since the last hand-over.
 			class Tally
@@ -54,6 +56,26 @@ module Gokiq
 				end
 			end
 
+			# Counts the jobs of one class of too many, each at once.
+			class Stray
+				# @parameter meter [Meter]
+				# @parameter name [String] Of the class.
+				def initialize(meter, name)
+					@meter = meter
+					@name = name
+				end
+
+				# As {Tally#done}.
+				def done(started, finished)
+					@meter.count_one(@name) { |tally| tally.done(started, finished) }
+				end
+
+				# As {Tally#failed!}.
+				def failed!
+					@meter.count_one(@name, &:failed!)
+				end
+			end
+
 			# Has the tallies join before Sidekiq writes what it has.
 			module HandOver
 				attr_writer :gokiq_meter
@@ -89,19 +111,30 @@ module Gokiq
 			end
 
 			# @parameter name [String] Of the class, of Active Job the wrapped one.
-			# @returns [Tally] Always the same.
+			# @returns [Tally | Stray] Always the same tally; a stray for names beyond {MOST}.
 			def [](name)
-				@tallies[name] ||= Tally.new
+				@tallies[name] || (@tallies.size < MOST ? @tallies[name] = Tally.new : Stray.new(self, name))
 			end
 
 			# Give all tallies to the tracker.
 			def hand_over
-				@tracker.instance_variable_get(:@lock).synchronize do
-					@tallies.each { |name, tally| add(name, tally.take) if tally.processed.positive? }
-				end
+				lock { @tallies.each { |name, tally| add(name, tally.take) if tally.processed.positive? } }
+			end
+
+			# Give one job to the tracker.
+			# @parameter name [String] Of its class.
+			# @yields {|tally| ...} That it is to be counted in.
+			def count_one(name)
+				tally = Tally.new
+				yield tally
+				lock { add(name, tally) }
 			end
 
 			private
+
+			def lock(&block)
+				@tracker.instance_variable_get(:@lock).synchronize(&block)
+			end
 
 			# As in Sidekiq a key is there only if something was counted under it.
 			def add(name, tally)
