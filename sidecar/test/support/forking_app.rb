@@ -57,3 +57,29 @@ class PlainJob
 		note(text)
 	end
 end
+
+# Starts programs in another Ractor, and by methods that somebody has wrapped since the worker began.
+class WrappedSpawnJob
+	include Sidekiq::Job
+
+	# The old way to wrap a method.
+	module Wrap
+		# @parameter owner [Module]
+		# @parameter name [Symbol]
+		def self.call(owner, name)
+			owner.class_eval do
+				alias_method :plain_one, name
+				define_method(name) { |*arguments, **options, &block| plain_one(*arguments, **options, &block) }
+			end
+		end
+	end
+
+	def perform
+		Warning[:experimental] = false
+		ractor = Ractor.new { [`echo a`, system("true"), Process.wait(spawn("true")).class, IO.popen("echo b", &:read)].join(" ") }
+		note("ractor #{(ractor.respond_to?(:value) ? ractor.value : ractor.take).delete("\n")}")
+		[[Process.singleton_class, :spawn], [IO.singleton_class, :popen], [Kernel, :system]].each { |place| Wrap.call(*place) }
+		pid = Process.spawn("true")
+		note("wrapped #{Process.wait(pid) == pid} #{IO.popen(%w[echo c], "r", err: File::NULL, &:read).chomp} #{system({"A" => "1"}, "exit $A", out: File::NULL)}")
+	end
+end

@@ -38,7 +38,7 @@ module Gokiq
 					return if Process.singleton_class.include?(Hook)
 
 					Process.singleton_class.prepend(Hook)
-					STARTERS.each { |owner, names| owner.prepend(preparing(owner, names)) }
+					STARTERS.each { |owner, names| names.each { |name| prepare_before(owner, name) } }
 				end
 
 				# Close it in children.
@@ -55,9 +55,9 @@ module Gokiq
 					@before << block
 				end
 
-				# A child is about to be made.
+				# A child is about to be made. Other Ractors see nothing of ours, and run no jobs.
 				def prepare
-					@before.each(&:call)
+					@before.each(&:call) if Ractor.current.equal?(Ractor.main)
 				end
 
 				# Call it in children.
@@ -78,16 +78,23 @@ module Gokiq
 
 				private
 
-				def preparing(owner, names)
-					Module.new do
-						names.each do |name|
-							define_method(name) do |*arguments, **options, &block|
-								ForkGuard.prepare
-								super(*arguments, **options, &block)
-							end
-							private(name) if owner.private_method_defined?(name)
+				# In the place of the method, not before it: code that is loaded later may give the old one another name, and would
+				# go round in circles. Of text, not of a block, which another Ractor could not call.
+				def prepare_before(owner, name)
+					original = "gokiq_#{name == :` ? "backquote" : name}"
+					method = owner.instance_method(name)
+					method = method.super_method while method && method.owner != owner
+					return unless method
+
+					visible = owner.private_method_defined?(name) ? "private" : "public"
+					owner.define_method(original, method)
+					owner.class_eval(<<~RUBY, __FILE__, __LINE__ + 1)
+						private :#{original}
+						#{visible} def #{name}(...)
+							::Gokiq::Sidecar::ForkGuard.prepare
+							#{original}(...)
 						end
-					end
+					RUBY
 				end
 
 				# It would run the fibers of the other jobs, and read what is the parent's.

@@ -10,12 +10,13 @@ module Gokiq
 			module Origin
 				def initialize(...)
 					super
-					@gokiq_thread = Thread.current
+					# Not the thread itself, which nobody could marshal.
+					@gokiq_thread = Thread.current.object_id
 				end
 
 				# @returns [Boolean] Whether another thread than the current one is meant to have ended the process.
 				def from_elsewhere?
-					!@gokiq_thread.nil? && !@gokiq_thread.equal?(Thread.current)
+					!@gokiq_thread.nil? && @gokiq_thread != Thread.current.object_id
 				end
 			end
 

@@ -103,4 +103,12 @@ class ForkGuardTest < Minitest::Test
 		@peer.jobs(2 => ["PlainJob", "after", 0.0])
 		assert_equal :ok, @peer.results(2).fetch(2).status
 	end
+
+	def test_programs_start_in_ractors_and_by_methods_that_are_wrapped_later
+		start_one
+		@peer.jobs(1 => ["WrappedSpawnJob"])
+
+		assert_equal :ok, @peer.results(1).fetch(1).status
+		assert_equal ["ractor a true Integer b", "wrapped true c false"], @root.notes.grep_v(/\Aleader/)
+	end
 end

@@ -52,6 +52,15 @@ class ReactorTest < Minitest::Test
 		end
 	end
 
+	def test_an_exit_can_be_marshalled_as_ever
+		assert_both([SystemExit, 3]) do
+			exit(3)
+		rescue SystemExit => error
+			error = Marshal.load(Marshal.dump(error))
+			[error.class, error.status]
+		end
+	end
+
 	def test_a_class_of_ones_own_is_raised_inside
 		assert_both("inside own") do
 			Timeout.timeout(0.02, Own, "own") do
