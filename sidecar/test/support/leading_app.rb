@@ -29,6 +29,12 @@ Sidekiq.configure_server do |config|
 		note("port opened pid=#{Process.pid}")
 	end
 
+	# A socket with a name, which ends with its process.
+	config.on(:startup) do
+		UNIXServer.new("\0gokiq test #{ENV.fetch("TEST_PORT")}")
+		note("socket opened pid=#{Process.pid}")
+	end
+
 	# One that the system chooses may be there more than once.
 	config.on(:startup) do
 		TCPServer.new("127.0.0.1", 0).close

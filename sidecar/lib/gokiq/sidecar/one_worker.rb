@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "async"
 require "socket"
 
 module Gokiq
@@ -49,6 +50,7 @@ module Gokiq
 			# @returns [String | Nil] What to tell the operator.
 			def self.prepare(config)
 				::TCPServer.prepend(Port)
+				::UNIXServer.prepend(Path)
 				::Socket.prepend(Bind)
 				::Rufus::Scheduler.prepend(Scheduler) if defined?(::Rufus::Scheduler)
 				gems = gems(config).each { |gem| gem.everywhere&.call(config) }
@@ -64,37 +66,106 @@ module Gokiq
 
 			# One worker's view of whether it leads.
 			class Turn
+				# Seconds for which a handler may go on after something that it has started began to wait. Then it is taken to wait
+				# for that, and waits for its turn itself.
+				PATIENCE_S = 5.0
+
+				# @parameter patience_s [Float] As {PATIENCE_S}.
 				# @yields {|what| ...} In the leader, each time a handler does what is for one worker.
-				def initialize(&told)
+				def initialize(patience_s: PATIENCE_S, &told)
+					@patience_s = patience_s
 					@told = told
-					@led = Thread::Queue.new
-					@fiber = nil
+					@attempts = []
+					@leads = false
 				end
 
 				# From now on.
 				def lead
-					@led.close
+					@leads = true
+					@attempts.each(&:go)
+					@attempts.clear
 				end
 
-				# @returns [Boolean] Whether it ran to its end.
+				# @returns [Boolean] Whether the block ran to its end.
 				def call
-					@fiber = Fiber.current
-					before, Fiber[:gokiq_turn] = Fiber[:gokiq_turn], self
+					attempt = Attempt.new((@told if @leads))
+					@attempts << attempt unless @leads
+					before, Fiber[:gokiq_turn] = Fiber[:gokiq_turn], attempt
+					guard = attend(attempt) unless @leads
 					yield
 					true
 				rescue Elsewhere
+					# It will begin once more, with all that it starts.
+					@attempts.delete(attempt)
+					attempt.give_up
 					false
 				ensure
+					guard&.stop
+					attempt.over
 					Fiber[:gokiq_turn] = before
-					@fiber = nil
 				end
+
+				private
+
+				def attend(attempt)
+					return unless (scheduler = Fiber.scheduler)
+
+					fiber = Fiber.current
+					Async(transient: true, annotation: "gokiq turn") do
+						attempt.asked.pop
+						sleep(@patience_s)
+						scheduler.raise(fiber, Elsewhere, "another worker does what it waits for")
+					end
+				end
+			end
+
+			# A handler that runs, or has, and what it has started.
+			class Attempt
+				# @parameter told [Proc | Nil] The leader's; nil while another worker leads.
+				def initialize(told)
+					@told = told
+					@led = !told.nil?
+					@fiber = Fiber.current
+					@thread = Thread.current
+					@asked = Thread::Queue.new
+					@gate = Thread::Queue.new
+				end
+
+				# @attribute [Thread::Queue] Gets something when a part of it begins to wait.
+				attr :asked
 
 				# See {OneWorker.ask}.
 				def ask(what)
-					return (@told.call(what) if Fiber.current.equal?(@fiber)) if @led.closed?
-					raise Elsewhere, "another worker #{what}" if Fiber.current.equal?(@fiber)
+					inside = Fiber.current.equal?(@fiber)
+					return (@told&.call(what) if inside) if @led
+					raise Elsewhere, "another worker #{what}" if inside
 
-					@led.pop
+					@asked << what
+					@gate.pop
+					vanish unless @led
+				end
+
+				# Its worker leads.
+				def go
+					@led = true
+					@gate.close
+				end
+
+				# It has ended before its end: what it has started must not go on.
+				def give_up
+					@gate.close
+				end
+
+				# The handler has ended; what it has started may go on.
+				def over
+					@fiber = nil
+				end
+
+				private
+
+				# The reactor's thread cannot end: there a fiber waits for ever.
+				def vanish
+					Thread.current.equal?(@thread) ? Thread::Queue.new.pop : Thread.exit
 				end
 			end
 
@@ -102,6 +173,14 @@ module Gokiq
 			module Port
 				def initialize(*arguments)
 					OneWorker.ask("opens a port") unless arguments.last.to_s == "0"
+					super
+				end
+			end
+
+			# So can one with a path.
+			module Path
+				def initialize(path)
+					OneWorker.ask("opens a socket")
 					super
 				end
 			end

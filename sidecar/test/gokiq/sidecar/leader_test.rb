@@ -13,7 +13,7 @@ class LeaderTest < Minitest::Test
 	SCHEDULER = File.expand_path("../../support/scheduler_app.rb", __dir__)
 
 	# What has to be there once.
-	ONCE = ["scheduler started", "alive started", "rufus started", "port opened", "thread opened"].freeze
+	ONCE = ["scheduler started", "alive started", "rufus started", "port opened", "thread opened", "socket opened"].freeze
 
 	# Start two workers.
 	def lead(greet: [], **options, &each)
