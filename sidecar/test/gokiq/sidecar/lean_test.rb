@@ -230,11 +230,10 @@ class LeanTest < Minitest::Test
 	end
 
 	def stub_client(client)
-		original = Sidekiq::Client.method(:new)
 		Sidekiq::Client.define_singleton_method(:new) { |*, **| client }
 		yield
 	ensure
-		Sidekiq::Client.define_singleton_method(:new, original)
+		Sidekiq::Client.singleton_class.send(:remove_method, :new)
 	end
 
 	def observe(payload)
