@@ -25,7 +25,7 @@ module Gokiq
 				@lasts = false
 				@aside = Hash.new { |aside, event| aside[event] = [] }
 				@alone = []
-				@turn = OneWorker::Turn.new { |what| lasts(what) }
+				@turn = OneWorker::Turn.new { |what, handler| lasts(what, handler) }
 			end
 
 			# @attribute [Sidekiq::Config]
@@ -119,23 +119,20 @@ module Gokiq
 			end
 
 			def start(handler)
-				@running = handler
 				@lasts = true if single?(handler) && !OneWorker.gem_of(handler)&.ends
 				before = queues
-				done = @events == :auto ? @turn.call { handler.call } : (handler.call || true)
+				done = @events == :auto ? @turn.call(handler) : (handler.call || true)
 				return wait_for_turn(handler) unless done
 
 				keep_alone(handler, queues - before) if single?(handler)
-			ensure
-				@running = nil
 			end
 
-			def lasts(what)
+			def lasts(what, handler)
 				# Of a known gem we know it.
-				return if single?(@running)
+				return if single?(handler)
 
 				@lasts = true
-				logger.info { "gokiq: a startup handler (#{place(@running)}) #{what}: it runs in one worker at a time" }
+				logger.info { "gokiq: a startup handler (#{place(handler)}) #{what}: it runs in one worker at a time" }
 			end
 
 			# Where all of a file's `startup` handlers wait, so do its others.

@@ -71,7 +71,8 @@ module Gokiq
 				PATIENCE_S = 5.0
 
 				# @parameter patience_s [Float] As {PATIENCE_S}.
-				# @yields {|what| ...} In the leader, each time a handler does what is for one worker.
+				# @yields {|what, handler| ...} In the leader, each time a handler, or what it has started, does what is for one worker.
+				#   From any thread.
 				def initialize(patience_s: PATIENCE_S, &told)
 					@patience_s = patience_s
 					@told = told
@@ -86,13 +87,14 @@ module Gokiq
 					@attempts.clear
 				end
 
-				# @returns [Boolean] Whether the block ran to its end.
-				def call
-					attempt = Attempt.new((@told if @leads))
+				# @parameter handler [Proc]
+				# @returns [Boolean] Whether it ran to its end.
+				def call(handler)
+					attempt = Attempt.new(handler, @leads, @told)
 					@attempts << attempt unless @leads
 					before, Fiber[:gokiq_turn] = Fiber[:gokiq_turn], attempt
 					guard = attend(attempt) unless @leads
-					yield
+					handler.call
 					true
 				rescue Elsewhere
 					# It will begin once more, with all that it starts.
@@ -121,10 +123,13 @@ module Gokiq
 
 			# A handler that runs, or has, and what it has started.
 			class Attempt
-				# @parameter told [Proc | Nil] The leader's; nil while another worker leads.
-				def initialize(told)
+				# @parameter handler [Proc]
+				# @parameter led [Boolean] Whether its worker leads.
+				# @parameter told [Proc] As of {Turn}.
+				def initialize(handler, led, told)
+					@handler = handler
+					@led = led
 					@told = told
-					@led = !told.nil?
 					@fiber = Fiber.current
 					@thread = Thread.current
 					@asked = Thread::Queue.new
@@ -136,13 +141,8 @@ module Gokiq
 
 				# See {OneWorker.ask}.
 				def ask(what)
-					inside = Fiber.current.equal?(@fiber)
-					return (@told&.call(what) if inside) if @led
-					raise Elsewhere, "another worker #{what}" if inside
-
-					@asked << what
-					@gate.pop
-					vanish unless @led
+					wait(what) unless @led
+					@told.call(what, @handler)
 				end
 
 				# Its worker leads.
@@ -162,6 +162,14 @@ module Gokiq
 				end
 
 				private
+
+				def wait(what)
+					raise Elsewhere, "another worker #{what}" if Fiber.current.equal?(@fiber)
+
+					@asked << what
+					@gate.pop
+					vanish unless @led
+				end
 
 				# The reactor's thread cannot end: there a fiber waits for ever.
 				def vanish

@@ -12,6 +12,8 @@ class LeaderTest < Minitest::Test
 
 	SCHEDULER = File.expand_path("../../support/scheduler_app.rb", __dir__)
 
+	THREAD_PORT = File.expand_path("../../support/thread_port_app.rb", __dir__)
+
 	# What has to be there once.
 	ONCE = ["scheduler started", "alive started", "rufus started", "port opened", "thread opened", "socket opened"].freeze
 
@@ -74,6 +76,23 @@ class LeaderTest < Minitest::Test
 		Wait.for("the port") { pids(root, "port opened").size == 2 }
 		# What its own `startup` has not begun, it need not end.
 		assert_equal [leader], pids(root, "rufus ended")
+	end
+
+	def test_so_are_ports_of_threads
+		port = TCPServer.new("127.0.0.1", 0)
+		number = port.addr[1].to_s
+		port.close
+		root = start(app: THREAD_PORT, workers: 2, env: {"TEST_PORT" => number})
+		peers = Array.new(2) { root.greet }
+		leader = Integer(root.note(/\Athread opened/)[/\d+/])
+		first, = peers.partition { |peer| peer.hello["pid"] == leader }.map(&:first)
+		first.jobs(1 => ["SleepJob", "long", 1])
+		root.note("long started")
+		first.send(:DRAIN, [20.0].pack("G"))
+		Wait.for("the next") { pids(root, "thread opened").size == 2 }
+		assert_empty root.notes.grep(/EADDRINUSE/)
+		assert_operator root.notes.index("long over"), :<, root.notes.rindex { |line| line.start_with?("thread opened") }
+		assert_match(/startup handler \(\S+thread_port_app.rb:\d+\) opens a port: it runs in one worker/, root.log)
 	end
 
 	def test_garbage_collection_does_not_end_it

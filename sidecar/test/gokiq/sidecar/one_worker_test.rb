@@ -11,7 +11,7 @@ class OneWorkerTest < Minitest::Test
 
 	def setup
 		@told = []
-		@turn = OneWorker::Turn.new(patience_s: 0.05) { |what| @told << what }
+		@turn = OneWorker::Turn.new(patience_s: 0.05) { |what, handler| @told << [what, handler] }
 		@began = Thread::Queue.new
 	end
 
@@ -32,10 +32,10 @@ class OneWorkerTest < Minitest::Test
 			ready.pop
 		end
 		Sync do
-			refute @turn.call(&handler)
+			refute @turn.call(handler)
 			Wait.for("the end of its thread") { !thread.alive? }
 			@turn.lead
-			assert @turn.call(&handler)
+			assert @turn.call(handler)
 		end
 		assert_equal 1, @began.size
 	end
@@ -43,10 +43,11 @@ class OneWorkerTest < Minitest::Test
 	def test_what_a_handler_has_started_does_not_go_on_when_it_begins_once_more
 		thread = nil
 		Sync do
-			refute(@turn.call do
+			handler = lambda do
 				thread, = begin_in_thread
 				OneWorker.ask("opens another port")
-			end)
+			end
+			refute @turn.call(handler)
 			Wait.for("the end of its thread") { !thread.alive? }
 		end
 		assert_empty @began
@@ -56,19 +57,22 @@ class OneWorkerTest < Minitest::Test
 	def test_what_waits_goes_on_after_its_handler_when_the_worker_leads
 		Sync do
 			thread = nil
-			assert(@turn.call { thread, = begin_in_thread })
+			handler = -> { thread, = begin_in_thread }
+			assert @turn.call(handler)
 			sleep(0.1)
 			assert thread.alive?
 			assert_empty @began
 			@turn.lead
 			thread.join
+			assert_equal [["opens a port", handler]], @told
 		end
 		assert_equal 1, @began.size
 	end
 
 	def test_the_leader_is_told
 		@turn.lead
-		assert(@turn.call { OneWorker.ask("opens a port") })
-		assert_equal ["opens a port"], @told
+		handler = -> { OneWorker.ask("opens a port") }
+		assert @turn.call(handler)
+		assert_equal [["opens a port", handler]], @told
 	end
 end
