@@ -104,17 +104,20 @@ class Windows:
         return choice
 
     def answered(self, choice: Choice, taken: Taken, now: float) -> None:
-        """What became of it. Numbers of claims follow one another through the steps."""
+        """What became of it. Numbers of claims follow one another through the steps. A window that
+        has been closed since needs no news.
+        """
         number = taken.first_number
         for (route, chosen), pick, count in zip(
             choice.steps, taken.picks, taken.counts, strict=True
         ):
-            if chosen is not None and pick is not None:
-                window = self._windows[route]
+            window = self._windows.get(route)
+            if window is not None and chosen is not None and pick is not None:
                 if window.tenants is not None:
                     for at, position in enumerate(pick.taken):
                         window.tenants.started(number + at, chosen[position].tenant, now)
                 window.result(chosen, set(pick.taken), set(pick.gone), now)
             number += count
         for (route, start, stop), payloads in zip(choice.reads, taken.read, strict=True):
-            self._windows[route].seen(start, stop, payloads, now)
+            if (window := self._windows.get(route)) is not None:
+                window.seen(start, stop, payloads, now)

@@ -174,6 +174,44 @@ def test_a_limit_of_a_class_that_is_set_and_lifted_shows_at_once(
     play(scene)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Rules({job_class("Slow"): 5}), Rules()),
+        (Rules(cluster={job_class("Slow"): 5}), Rules()),
+        (Rules({job_class("Slow"): 5}), Rules({queue("a"): 20})),
+        (Rules(), Rules({job_class("Slow"): 20})),
+    ],
+    ids=str,
+)
+def test_a_limit_of_a_class_may_change_while_a_claim_is_under_way(
+    play: Any, client: redis.Redis, before: Rules, after: Rules
+) -> None:
+    """Jobs were chosen by the limit, and it is gone when we hear what became of them."""
+
+    async def scene(stage: Stage) -> None:
+        await stage.until(stage.dispatcher.starving.is_set)
+        owner = stage.owners[0]
+        real = owner.broker.settle_claim
+        changed = False
+
+        async def slow(*args: Any) -> Any:
+            nonlocal changed
+            answer = await real(*args)
+            if not changed and stage.out("a"):
+                changed = True
+                stage.limit(after)
+            return answer
+
+        owner.broker.settle_claim = slow  # type: ignore[method-assign]
+        push(client, "a", 200, "Slow")
+        await stage.until(lambda: changed or owner.parts[0].done())
+        await stage.until(lambda: out(stage, "Slow") == 20 or owner.parts[0].done())
+        assert out(stage, "Slow") == 20
+
+    play(scene, rules=before)
+
+
 def test_a_limit_for_all_of_a_class_holds_over_three_owners(play: Any, client: redis.Redis) -> None:
     for _ in range(40):
         push(client, "a", 5, "Slow")
