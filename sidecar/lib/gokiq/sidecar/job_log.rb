@@ -42,6 +42,7 @@ module Gokiq
 			end
 
 			@all = {}.compare_by_identity
+			@lock = Mutex.new
 
 			class << self
 				# @parameter logger [Logger]
@@ -67,6 +68,13 @@ module Gokiq
 				# @returns [Boolean] Whether there was something.
 				def flush
 					@all.each_value.count(&:flush).positive?
+				end
+
+				# @returns [Boolean] Whether this is the handler of a signal: there no lock can be had.
+				def in_handler?
+					@lock.synchronize { false }
+				rescue ThreadError
+					true
 				end
 
 				private
@@ -118,10 +126,11 @@ module Gokiq
 				@buffer.clear
 			end
 
-			# Write what has gathered. From any thread: what it takes is taken in one step.
+			# Write what has gathered. From any thread: what it takes is taken in one step. In the handler of a signal nothing is
+			# written, as no logger can.
 			# @returns [Boolean] Whether there was something.
 			def flush
-				return false if @buffer.empty?
+				return false if @buffer.empty? || JobLog.in_handler?
 
 				@write.call(@buffer.slice!(0, @buffer.length))
 				true

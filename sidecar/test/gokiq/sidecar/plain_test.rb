@@ -199,6 +199,25 @@ class PlainTest < Minitest::Test
 		define_method("test_what_a_job_writes_with_#{name}_stands_between_its_lines") { assert_between_lines(&body) }
 	end
 
+	# A logger cannot write there, so that the lines must wait.
+	def test_what_a_handler_of_a_signal_writes_costs_no_line
+		text = with_output do |file|
+			log_to(file)
+			InlineJobs::Call.body = lambda do |*|
+				trapped = false
+				before = trap(:USR2) { puts("said").then { trapped = true } }
+				Process.kill(:USR2, Process.pid)
+				nil until trapped
+			ensure
+				trap(:USR2, before || "DEFAULT")
+			end
+			work(plain_job(Peer.payload("InlineJobs::Call")))
+		end
+
+		assert_equal %w[done said start], text.scan(/start$|said$|done$/).sort, text
+		refute_match(/failed/, text)
+	end
+
 	def test_what_a_child_of_a_job_writes_stands_between_its_lines
 		pid = fork do
 			Gokiq::Sidecar::ForkGuard.install
