@@ -83,7 +83,7 @@ module Gokiq
 			end
 
 			def thread_variable?(name)
-				(own = own_variables(name)) ? own.key?(name.to_sym) : super
+				(own = own_variables(name)) ? !own[name.to_sym].nil? : super
 			end
 
 			def thread_variables

@@ -45,6 +45,18 @@ class ThreadVariablesTest < Minitest::Test
 		refute Thread.current.thread_variable?(:name)
 	end
 
+	def test_a_name_of_nothing_is_answered_for_as_by_a_thread
+		ask = lambda do
+			current.thread_variable_set("name", 1)
+			current.thread_variable_set(:none, nil)
+			[current.thread_variable?(:name), current.thread_variable?("none"), current.thread_variable?(:unknown), names]
+		end
+		seen = nil
+		run_together(1) { seen = ask.call }
+
+		assert_equal Thread.new(&ask).value, seen
+	end
+
 	def test_tasks_and_fibers_of_a_job_see_the_jobs
 		seen = {}
 		run_together(5) do |number, &meet|
