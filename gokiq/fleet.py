@@ -104,26 +104,15 @@ class Fleet:
         self._docks.remove(dock)
 
     def assign(self, jobs: list[Job]) -> list[Job]:
-        """Send jobs to the workers so that their loads even out; returns those for which there was
-        no room.
+        """Send jobs to the workers so that their loads even out. Those that stand still get only
+        what the others have no room for. Returns those for which there was no room at all.
         """
-        takers = (w for w in self.dock.workers if w.room > 0 and not w.is_solo)
-        ready = sorted(takers, key=lambda w: len(w.open))
-        if not ready:
-            return jobs
-        level = -(-(len(jobs) + sum(len(w.open) for w in ready)) // len(ready))
-        at = 0
-        for worker in ready:
-            share = min(max(level - len(worker.open), 0), worker.room, len(jobs) - at)
-            if share:
-                worker.send(jobs[at : at + share])
-                at += share
-        for worker in ready:  # what the even level left over
-            share = min(worker.room, len(jobs) - at)
-            if share > 0:
-                worker.send(jobs[at : at + share])
-                at += share
-        return jobs[at:]
+        takers = [w for w in self.dock.workers if w.room > 0 and not w.is_solo]
+        if len(takers) > 1 and any(still := [self.stands_still(w.pid) for w in takers]):
+            pairs = list(zip(takers, still, strict=True))
+            jobs = _spread(jobs, [worker for worker, is_still in pairs if not is_still])
+            takers = [worker for worker, is_still in pairs if is_still]
+        return _spread(jobs, takers)
 
     def fail(self, job: Job, kind: Kind, message: str) -> bool:
         """Have a worker fail a job by the app's rules; False when none is ready, or no frame can
@@ -250,3 +239,23 @@ class Fleet:
         if orphans:
             self.on_orphans(orphans)
         self.on_room()
+
+
+def _spread(jobs: list[Job], takers: list[WorkerLink]) -> list[Job]:
+    """Send jobs to these workers, which have room; returns the rest."""
+    ready = sorted(takers, key=lambda w: len(w.open))
+    if not ready or not jobs:
+        return jobs
+    level = -(-(len(jobs) + sum(len(w.open) for w in ready)) // len(ready))
+    at = 0
+    for worker in ready:
+        share = min(max(level - len(worker.open), 0), worker.room, len(jobs) - at)
+        if share:
+            worker.send(jobs[at : at + share])
+            at += share
+    for worker in ready:  # what the even level left over
+        share = min(worker.room, len(jobs) - at)
+        if share > 0:
+            worker.send(jobs[at : at + share])
+            at += share
+    return jobs[at:]

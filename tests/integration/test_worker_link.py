@@ -323,3 +323,26 @@ def test_a_worker_that_answers_nothing_about_due_jobs_is_given_up_in_time(
                 await at.fleet.client_push([b"one"])
 
     asyncio.run(scene())
+
+
+def test_a_worker_that_stands_still_gets_only_what_the_others_have_no_room_for(
+    tmp_path: Path,
+) -> None:
+    async def scene() -> None:
+        async with stage(tmp_path / "s.sock", pid=11) as at:
+            other = await at.another(pid=12)
+            loads = lambda: {w.pid: len(w.open) for w in at.fleet.workers}  # noqa: E731
+            assert at.fleet.assign(jobs(*range(4))) == []
+            assert loads() == {11: 2, 12: 2}
+
+            at.fleet.stands_still = lambda pid: pid == 11
+            assert at.fleet.assign(jobs(*range(4, 11))) == []
+            assert loads() == {11: 2, 12: 9}
+            assert at.fleet.assign(jobs(11, 12, 13)) == []
+            assert loads() == {11: 4, 12: 10}
+
+            at.fleet.stands_still = lambda pid: True
+            assert [job.number for job in at.fleet.assign(jobs(*range(14, 22)))] == [20, 21]
+            other.close()
+
+    asyncio.run(scene())
