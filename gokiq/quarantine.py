@@ -113,8 +113,10 @@ class Quarantine:
     def room_changed(self) -> None:
         """A worker has come, or takes more or fewer jobs: it may be needed for suspects."""
         is_wanted = bool(self._trials.waiting())
-        if (is_wanted or self._crashes) and not self._sentences:
-            self._solo.reserve(time.monotonic())
+        now = time.monotonic()
+        is_free = self._trials.is_over(self._solo.running(self._suspects), now)
+        if (is_wanted or self._crashes) and is_free and not self._sentences:
+            self._solo.reserve(now)
         if is_wanted and not self._crashes:
             self._sentences.pronounce()
             self._pump()
@@ -280,7 +282,8 @@ class Quarantine:
         if not waiting:
             if not running:
                 self._trials.rest()
-            self._solo.dismiss(has_suspects=bool(running))
+            if self._trials.is_over(running, now):
+                self._solo.dismiss(has_suspects=bool(running))
             return
         if not self._trials.is_over(running, now):
             return

@@ -64,7 +64,7 @@ class Solo:
         return borrowed
 
     def dismiss(self, *, has_suspects: bool) -> None:
-        """Nobody waits for it any more."""
+        """Nobody waits for it any more, or is on trial in it."""
         self._since = 0.0
         if self._borrowed is not None:
             if self._borrowed.is_solo:
