@@ -165,7 +165,7 @@ module Gokiq
 					@scheduler.transfer
 				end
 			ensure
-				bury(job) if job && !slot.retired? && @workload.out?(job)
+				bury(job) if job && job.slot.equal?(slot) && @workload.out?(job)
 				ThreadVariables.disown
 				@count -= 1
 				wake unless @pending.empty?
@@ -232,7 +232,11 @@ module Gokiq
 			rescue Exception => error
 				# Nothing of a job comes here; it is either ours or the end of the reactor, of which nothing is said.
 				slot.retire
-				raise unless StandardError === error
+
+				unless StandardError === error
+					job.slot = nil
+					raise
+				end
 
 				@workload.report(job, Outcome.detailed(job.number, Outcome::INTERNAL, 0, 0, 0.0, "", error))
 			ensure

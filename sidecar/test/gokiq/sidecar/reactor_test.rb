@@ -150,6 +150,26 @@ class ReactorTest < Minitest::Test
 		assert_equal 3, results[1].counts
 	end
 
+	# When it was asked to end, too.
+	def test_a_late_job_that_kills_its_fiber_is_over
+		InlineJobs::Call.body = lambda do
+			sleep
+		ensure
+			Fiber.current.kill
+		end
+		results = %i[shut_down time_out].flat_map do |way|
+			job = plain_job(Peer.payload("InlineJobs::Call"))
+			work(job) do |workload|
+				sleep(0.001) until job.started
+				way == :shut_down ? workload.shut_down : job.slot.time_out(job, "late")
+				workload.wait(1)
+				assert_equal 0, workload.size
+			end
+		end
+
+		assert_equal [[:internal, "Gokiq::Sidecar::FiberKilled"]] * 2, results.map { |result| [result.status, result.error_class] }
+	end
+
 	def test_a_job_does_not_wait_for_a_task_that_was_killed
 		ended = []
 		InlineJobs::Call.body = lambda do
