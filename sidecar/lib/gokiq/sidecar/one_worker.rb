@@ -180,7 +180,7 @@ module Gokiq
 			# A server with a port of its own choosing can be there once.
 			module Port
 				def initialize(*arguments)
-					OneWorker.ask("opens a port") unless arguments.last.to_s == "0"
+					OneWorker.ask("opens a port") unless ["0", ""].include?(arguments.last.to_s)
 					super
 				end
 			end

@@ -75,4 +75,9 @@ class OneWorkerTest < Minitest::Test
 		assert @turn.call(handler)
 		assert_equal [["opens a port", handler]], @told
 	end
+
+	def test_any_port_may_be_opened_by_every_worker
+		server = Class.new(TCPServer) { prepend OneWorker::Port }
+		Sync { assert @turn.call(-> { [0, "0", nil, ""].each { |port| server.new("127.0.0.1", port).close } }) }
+	end
 end
