@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-import time
 from collections.abc import Mapping
 
 from gokiq.broker import LEASE_S
@@ -60,9 +59,9 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 async def _give_back(link: RedisLink) -> int:
     owners, watch = Owners(link), Watch()
-    deadline = time.monotonic() + LEASE_S + 2 * LOOK_S
     met = await _all_claims(owners)
     given = 0
+    watched_s = 0.0
     while True:
         signs = {**dict.fromkeys(met, NO_SIGN), **await owners.signs()}
         silent = watch.look(signs)
@@ -84,9 +83,10 @@ async def _give_back(link: RedisLink) -> int:
             met.pop(identity, None)
         if all(fate(entries.get(one, {})) is Fate.LIVES for one in alive):
             break
-        if time.monotonic() >= deadline:
+        if watched_s >= LEASE_S + LOOK_S:  # not counting what looking and adopting takes
             break
         await asyncio.sleep(LOOK_S)
+        watched_s += LOOK_S
     for identity in alive:
         _say(f"{identity} is alive and keeps its jobs: stop it if you want them back")
     _say(f"{given} jobs given back, {len(alive)} gokiq processes alive")
