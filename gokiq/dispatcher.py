@@ -699,8 +699,9 @@ class Dispatcher:
                 self._unsent.append(job)
             else:
                 self._drop(job.route, 1)
-        self.gate.keep(held)
-        self._turns.keep(held)
+        out = held | self.known()  # what runs here counts, whoever has its claim
+        self.gate.keep(out)
+        self._turns.keep(out)
 
     def _drop(self, route: int, slots: int) -> None:
         self._free(route, slots)

@@ -267,7 +267,9 @@ class Gate:
                     need.returned(out.job.claimed_at)
 
     def keep(self, held: Set[int]) -> None:
-        """Only these claims are ours: Redis has said so."""
+        """Only these are out: their claims are ours, as Redis has said, or they run here all the
+        same.
+        """
         self.settled([out.job.number for out in self._tally if out.job.number not in held])
 
     def poke(self) -> None:

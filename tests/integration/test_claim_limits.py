@@ -541,3 +541,27 @@ def test_an_open_breaker_leaves_jobs_in_their_queue_and_probes(
         await stage.until(lambda: not client.exists("queue:a"))
 
     play(scene, needs=needs, judge=judge)
+
+
+def test_jobs_that_run_here_count_although_their_claims_were_adopted(
+    play: Any, client: redis.Redis
+) -> None:
+    push(client, "a", 20)
+
+    async def scene(stage: Stage) -> None:
+        owner = stage.owners[0]
+        await stage.until(lambda: len(owner.sidecar.seen) == 3)
+        await stage.settled()
+        client.delete(claims_key(owner.name, "a"))
+        owner.dispatcher.audit()
+        await stage.until(lambda: owner.dispatcher.reconciler.gone == 3)
+        stage.dispatcher.poke()
+        await stage.settled()
+        assert len(owner.sidecar.seen) == 3
+
+        owner.end(3)
+        await stage.until(lambda: len(owner.sidecar.seen) == 6)
+        await stage.settled()
+        assert len(owner.sidecar.seen) == 6
+
+    play(scene, rules=Rules({queue("a"): 3}))
