@@ -250,11 +250,13 @@ class ControlWatch:
         return LOOK_S if self._again_s is None else min(LOOK_S, self._again_s + 0.01)
 
     async def _look(self, *, tracked: bool = False) -> None:
-        orders = await self._control.orders(tracked=tracked, of=self._of())
+        of = self._of()
+        orders = await self._control.orders(tracked=tracked, of=of)
         if orders.asked and orders.asked != self._asked:
             self._asked = orders.asked
             await self._on_question(orders.asked)
-        self._heed(orders)
+        if of is self._of():  # else they are of another app than is served now: we look again
+            self._heed(orders)
 
     def _complain(self, error: ReplyError) -> None:
         """Once for the same refusal. Who may not read these keys goes without."""

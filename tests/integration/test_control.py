@@ -302,6 +302,41 @@ def test_gems_of_another_app_are_looked_at_at_once(play: Any, client: redis.Redi
     play(scene)
 
 
+def test_what_the_gems_of_the_old_app_said_does_not_count_for_the_new_one(
+    play: Any, client: redis.Redis
+) -> None:
+    """The app is another one when Redis answers."""
+    client.sadd("old", "a")
+    client.sadd("new", "b")
+
+    async def scene(watched: Watched) -> None:
+        told: list[Rules] = []
+        watch = watched.watch
+        real, ruled = watch._control.orders, watch._on_rules
+
+        def noted(rules: Rules, theirs: Rules) -> None:
+            if watched.gems is not old:
+                told.append(theirs)
+            ruled(rules, theirs)
+
+        async def slow(**options: Any) -> Any:
+            answer = await real(**options)
+            if options["of"] is old:
+                watched.gems = Gems({"p": {"paused": "new"}}, ["a", "b"])
+                watch.look_soon()
+            return answer
+
+        watch._on_rules = noted
+        watch._control.orders = slow  # type: ignore[method-assign]
+        await watched.until(lambda: tracks(client))
+        client.sadd(PAUSED, "c")
+        await watched.until(lambda: watched.rules.paused == {"c"} and "b" in watched.theirs.paused)
+        assert {theirs.paused for theirs in told} == {frozenset({"b"})}
+
+    old = Gems({"p": {"paused": "old"}}, ["a", "b"])
+    play(scene, old)
+
+
 def test_what_gems_change_is_a_line_and_a_queue_that_holds_up_others_is_named_once(
     play: Any, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
