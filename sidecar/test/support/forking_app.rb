@@ -83,3 +83,32 @@ class WrappedSpawnJob
 		note("wrapped #{Process.wait(pid) == pid} #{IO.popen(%w[echo c], "r", err: File::NULL, &:read).chomp} #{system({"A" => "1"}, "exit $A", out: File::NULL)}")
 	end
 end
+
+# Has a child that has a child, which is to be as Ruby makes it.
+class NestedForkJob
+	include Sidekiq::Job
+
+	def perform
+		pid = fork do
+			trap(:TERM) { exit!(7) }
+			reader, writer = IO.pipe
+			grandchild = fork { writer.write("!") && sleep(60) }
+			reader.read(1)
+			Process.kill(:TERM, grandchild)
+			note("grandchild #{Process.wait2(grandchild)[1].exitstatus.inspect}")
+		end
+		note("child #{pid}")
+		Process.wait(pid)
+	end
+end
+
+# Becomes a daemon, and so ends its worker.
+class DaemonJob
+	include Sidekiq::Job
+
+	def perform
+		Process.daemon(true, true)
+		note("child #{Process.pid}")
+		sleep(60)
+	end
+end

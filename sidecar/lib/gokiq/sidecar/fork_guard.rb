@@ -17,6 +17,12 @@ module Gokiq
 					ForkGuard.leave if pid.zero?
 					pid
 				end
+
+				# It forks and ends the parent, without the call above.
+				def daemon(...)
+					ForkGuard.prepare
+					super.tap { ForkGuard.leave }
+				end
 			end
 
 			# What starts a program: Ruby does not tell of it as of a fork.
@@ -31,6 +37,7 @@ module Gokiq
 			@own = []
 			@before = []
 			@handlers = []
+			@left = false
 
 			class << self
 				# From here on this process is a worker.
@@ -65,8 +72,11 @@ module Gokiq
 					@handlers << block
 				end
 
-				# We are the child.
+				# We are the child. What a child of ours has is its own.
 				def leave
+					return if @left
+
+					@left = true
 					leave_reactor
 					# The parent has them open, too: locks and connections stay as they are.
 					@own.each(&:close)

@@ -111,4 +111,21 @@ class ForkGuardTest < Minitest::Test
 		assert_equal :ok, @peer.results(1).fetch(1).status
 		assert_equal ["ractor a true Integer b", "wrapped true c false"], @root.notes.grep_v(/\Aleader/)
 	end
+
+	def test_a_child_of_a_child_keeps_what_that_has_trapped
+		start_one
+		child("NestedForkJob")
+		assert_equal :ok, @peer.results(1).fetch(1).status
+
+		assert_includes @root.notes, "grandchild 7"
+	end
+
+	def test_a_job_that_becomes_a_daemon_leaves_the_worker
+		start_one
+		pid = child("DaemonJob")
+
+		assert_raises(Peer::Closed) { loop { @peer.frame } }
+		refute_equal @peer.hello["pid"], @root.greet.hello["pid"]
+		assert Root.alive?(pid)
+	end
 end
