@@ -133,7 +133,8 @@ async def look(link: RedisLink, target: Target | None = None) -> Known:
     for said in answers.said.values():
         queues.update(said.get("queues", ()))
         for kind, names in said.get("names", {}).items():
-            known.names[Kind(kind)].update(names)
+            if kind in tuple(Kind):  # else it is a later version's
+                known.names[Kind(kind)].update(names)
     for text in await Control(link).fields():
         with contextlib.suppress(ConfigError):  # another version's
             limited = parse_target("", text.partition(":")[2])

@@ -50,6 +50,7 @@ def answering(server: RedisServer, client: redis.Redis) -> Run:
     client.set(lease_key(GOKIQ), "1")
     state = {"running": 0, "limit": 4, "why": "", "per_s": 0.0}
     names = {"capsule": ["default"], "class": ["ImportJob"], "dependency": ["billing-api"]}
+    names["tribe"] = ["of a later version"]
     status = {"slots": 5, "claimed": 0, "workers": 1, "queues": {"mailers": state}, "names": names}
 
     def run(*words: str) -> tuple[int, str]:
