@@ -63,6 +63,8 @@ class Quarantine:
         self._suspects: dict[int, Job] = {}
         self._acquitted: list[Job] = []
         self._overdue: set[int] = set()
+        #: Pids of workers that we kill for one of those.
+        self._killed: set[int] = set()
         self._sentences = Sentences(fleet, dispatcher, app)
         self._is_draining = False
         self._wake = asyncio.Event()
@@ -84,11 +86,14 @@ class Quarantine:
 
     def _find(self, worker: WorkerLink, jobs: list[Job]) -> Finding:
         suspects = [job.number for job in jobs if worker.is_solo and job.number in self._suspects]
+        # Even if the job for which we killed it has ended in the last moment.
+        was_killed = worker.pid in self._killed
+        self._killed.discard(worker.pid)
         if not suspects:
-            if worker.was_leaving:
+            if worker.was_leaving or was_killed:
                 return Finding([], is_alone=False)
             return Finding([job.number for job in jobs], is_alone=len(jobs) == 1)
-        if any(job.number in self._overdue for job in jobs):
+        if was_killed:
             self._trials.interrupted()
             return Finding([], is_alone=False, interrupted=suspects)
         if worker.was_leaving:
@@ -122,9 +127,10 @@ class Quarantine:
             self._pump()
         self._dispatcher.room_changed()
 
-    def overdue(self, job: Job) -> None:
-        """Its worker is being killed because this job does not stop: nobody else is to blame."""
+    def overdue(self, worker: WorkerLink, job: Job) -> None:
+        """The worker is being killed because this job does not stop: nobody else is to blame."""
         self._overdue.add(job.number)
+        self._killed.add(worker.pid)
 
     def screen(self, jobs: list[Job]) -> list[Job]:
         """Keep suspects and the guilty among newly claimed jobs; returns the others."""

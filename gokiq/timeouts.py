@@ -68,7 +68,7 @@ class Timeouts:
                     now - vitals.deadline[1],
                     worker.pid,
                 )
-                self._quarantine.overdue(job)
+                self._quarantine.overdue(worker, job)
                 self._kill(worker)
                 return
         silent_s = now - vitals.at

@@ -98,5 +98,25 @@ def test_a_worker_that_dies_while_it_leaves_makes_nobody_a_suspect() -> None:
     asyncio.run(scene())
 
 
+def test_a_worker_that_we_killed_makes_nobody_a_suspect_although_its_late_job_has_ended() -> None:
+    async def scene() -> None:
+        broker, dispatcher = Broker(), Dispatcher()
+        monitor: Any = SimpleNamespace(vitals={}, ending=no_ending)
+        fleet = SimpleNamespace(solo=None, workers=[], dock=object())
+        parts: Any = (broker, fleet, monitor, dispatcher, None)
+        quarantine = Quarantine(*parts)
+        worker: Any = SimpleNamespace(pid=7, is_solo=False, was_leaving=False)
+        quarantine.overdue(worker, job(3, "late"))
+        quarantine.crashed(worker, [job(1, "a"), job(2, "b")])  # its outcome was still read
+
+        await quarantine._judge(quarantine._crashes[0])  # noting a crash would raise
+
+        assert dispatcher.back == [1, 2]
+        successor: Any = SimpleNamespace(pid=7, is_solo=False, was_leaving=False)
+        assert quarantine._find(successor, [job(4, "c")]).blamed == [4]
+
+    asyncio.run(scene())
+
+
 async def no_ending(pid: int, timeout_s: float) -> tuple[int | None, int | None]:
     return (9, None)
