@@ -95,6 +95,9 @@ module Gokiq
 					before, Fiber[:gokiq_turn] = Fiber[:gokiq_turn], attempt
 					guard = attend(attempt) unless @leads
 					handler.call
+					# It may have rescued everything.
+					raise Elsewhere if attempt.refused?
+
 					true
 				rescue Elsewhere
 					# It will begin once more, with all that it starts.
@@ -129,6 +132,7 @@ module Gokiq
 				def initialize(handler, led, told)
 					@handler = handler
 					@led = led
+					@refused = false
 					@told = told
 					@fiber = Fiber.current
 					@thread = Thread.current
@@ -138,6 +142,11 @@ module Gokiq
 
 				# @attribute [Thread::Queue] Gets something when a part of it begins to wait.
 				attr :asked
+
+				# @returns [Boolean] Whether the handler has begun what another worker does.
+				def refused?
+					@refused
+				end
 
 				# See {OneWorker.ask}.
 				def ask(what)
@@ -164,7 +173,10 @@ module Gokiq
 				private
 
 				def wait(what)
-					raise Elsewhere, "another worker #{what}" if Fiber.current.equal?(@fiber)
+					if Fiber.current.equal?(@fiber)
+						@refused = true
+						raise Elsewhere, "another worker #{what}"
+					end
 
 					@asked << what
 					@gate.pop

@@ -80,4 +80,13 @@ class OneWorkerTest < Minitest::Test
 		server = Class.new(TCPServer) { prepend OneWorker::Port }
 		Sync { assert @turn.call(-> { [0, "0", nil, ""].each { |port| server.new("127.0.0.1", port).close } }) }
 	end
+
+	def test_a_handler_that_rescues_everything_waits_for_its_turn_too
+		handler = lambda do
+			OneWorker.ask("opens a port")
+		rescue Exception
+			nil
+		end
+		Sync { refute @turn.call(handler) }
+	end
 end
