@@ -59,6 +59,8 @@ class Lease:
                         "Our lease was gone (paused, cut off, or Redis lost it); "
                         "peers may have adopted our claims meanwhile"
                     )
+                    # What was adopted and has not been sent must not run here as well.
+                    self._dispatcher.audit()
                     self._dispatcher.poke()
 
     async def _pause(self) -> None:

@@ -43,6 +43,9 @@ class Idle:
     def poke(self) -> None:
         """Nothing."""
 
+    def audit(self) -> None:
+        """Nothing."""
+
 
 class Clock:
     """Monotonic seconds that pass when they are told to."""

@@ -15,12 +15,15 @@ from devtools.null_sidecar import Entry, Judge, NullSidecar, NullWorker, all_wel
 from devtools.redis_server import RedisServer
 from gokiq import broker as broker_module
 from gokiq import core, reconcile
+from gokiq import lease as lease_module
 from gokiq.app import RedisAddress, app_info
-from gokiq.broker import Broker, claims_key
+from gokiq.broker import LEASES, Broker, claims_key
 from gokiq.core import Job, Outcome
 from gokiq.dispatcher import Dispatcher
 from gokiq.errors import ConnectionLost
 from gokiq.fleet import Fleet
+from gokiq.identity import new_identity
+from gokiq.lease import Lease
 from gokiq.redis_link import RedisLink
 from gokiq.valve import Valve
 
@@ -176,6 +179,26 @@ def test_an_audit_forgets_what_is_gone_and_says_so_once(play: Play, client: redi
         assert client.get("stat:processed") == b"3"
 
     play(scene, judge=hold, slots=5)
+
+
+def test_what_was_adopted_while_the_lease_was_gone_is_not_sent_once_it_is_back(
+    play: Play, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "RENEW_S", 0.05)
+
+    async def scene(stage: Stage) -> None:
+        stage.dispatcher._fleet.assign = list  # type: ignore[assignment, method-assign]
+        client.lpush("queue:default", "adopted")
+        await stage.until(lambda: client.hlen(KEY) == 1)
+        client.delete(KEY)  # as a peer does that adopts
+        client.hdel(LEASES, ME)
+        lease = Lease(stage.broker, new_identity(), stage.dispatcher)
+        renewing = asyncio.create_task(lease.run())
+        await stage.until(lambda: stage.dispatcher.in_flight == 0)
+        renewing.cancel()
+        assert stage.dispatcher._unsent == []
+
+    play(scene)
 
 
 def test_after_a_loss_payloads_come_for_unknown_claims_alone_and_in_pieces(

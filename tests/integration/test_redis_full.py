@@ -40,6 +40,9 @@ class Idle:
     def poke(self) -> None:
         """Nothing."""
 
+    def audit(self) -> None:
+        """Nothing."""
+
 
 def test_a_lease_is_renewed_while_redis_is_full(server: RedisServer, client: redis.Redis) -> None:
     async def scene() -> None:
