@@ -10,10 +10,10 @@
 require "sidekiq/cli"
 require "logger"
 require "async"
-require "gokiq/sidecar/application"
-require "gokiq/sidecar/session"
-require "gokiq/sidecar/state"
-require "gokiq/sidecar/workload"
+require "gokiq/sidecar/app/application"
+require "gokiq/sidecar/protocol/session"
+require "gokiq/sidecar/worker/state"
+require "gokiq/sidecar/lanes/workload"
 
 # What the jobs are made of.
 class NullJob

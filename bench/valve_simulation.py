@@ -33,7 +33,7 @@ from bench.simulated_database import (
 )
 from bench.valve_rivals import Aimd, Gradient, Static, Vegas
 from devtools.programs import ROOT
-from gokiq.adaptive import AdaptiveLimit
+from gokiq.limits.adaptive import AdaptiveLimit
 
 IMAGES = ROOT / "docs" / "images"
 JOBS = 20_000

@@ -1,5 +1,5 @@
 """python -m gokiq: the same as gokiq-fast."""
 
-from gokiq.entry import main
+from gokiq.commands.entry import main
 
 main()

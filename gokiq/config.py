@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gokiq.cpus import usable_cpus
 from gokiq.errors import ConfigError
-from gokiq.health import PATH_BYTES, Address, parse_address
+from gokiq.host.address import PATH_BYTES, Address, parse_address
+from gokiq.host.cpus import usable_cpus
+from gokiq.limits.in_force import check_flags
 from gokiq.log import LEVELS
-from gokiq.regime import check_flags
 
 #: Default shutdown timeout, seconds (Sidekiq's own).
 DEFAULT_TIMEOUT_S = 25

@@ -100,6 +100,9 @@ else:
         pack_commands,
     )
 
+#: What a Redis command is made of; a job stands for its number.
+Arg = bytes | str | int | float | Job
+
 __all__ = [
     "BATCH",
     "BEAT",

@@ -17,41 +17,44 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gokiq import __version__, database_room, runfile, terminal, title
-from gokiq.app import AppInfo, app_info
-from gokiq.broker import Broker
+from gokiq import __version__
+from gokiq.app.info import AppInfo, app_info
+from gokiq.claiming.adoption import Reaper
+from gokiq.claiming.dispatcher import Dispatcher
+from gokiq.claiming.lease import Lease
+from gokiq.claiming.queue_watch import Waker
+from gokiq.claiming.slots import Valve
 from gokiq.config import Config
-from gokiq.control import Control, ControlWatch
-from gokiq.deadline import BOOT_LIMIT_S, Ending, within
-from gokiq.dispatcher import Dispatcher
 from gokiq.errors import BootError, ConnectionLost, GokiqError, ReplyError
-from gokiq.fleet import Fleet
-from gokiq.health import HealthServer
-from gokiq.heartbeat import Heartbeat, Sources
-from gokiq.identity import Identity, new_identity
-from gokiq.lease import Lease
+from gokiq.host import process_title as title
+from gokiq.host import runfile, terminal
+from gokiq.host.deadline import BOOT_LIMIT_S, Ending, within
+from gokiq.host.identity import Identity, new_identity
+from gokiq.host.orphans import Orphans
+from gokiq.host.procstat import parent_of, rss_kb
+from gokiq.host.systemd import Notifier
+from gokiq.limits.in_force import Regime
 from gokiq.log import configure, get_logger
-from gokiq.monitor import Monitor
-from gokiq.notify import Notifier
-from gokiq.orphans import Orphans
-from gokiq.owners import Owners
-from gokiq.poller import Poller
-from gokiq.procstat import parent_of, rss_kb
-from gokiq.quarantine import Quarantine
-from gokiq.queue_status import QueueStatus
-from gokiq.reaper import Reaper
-from gokiq.recycler import Limits, Recycler
-from gokiq.redis_info import RedisWatch, check_server
-from gokiq.redis_link import RedisLink
-from gokiq.regime import Regime
-from gokiq.reload import Reloader
-from gokiq.roots import Roots, socket_path
-from gokiq.stalls import Stalls
-from gokiq.status import Serving, Status
-from gokiq.switchboard import Switchboard
-from gokiq.timeouts import Timeouts
-from gokiq.valve import Valve
-from gokiq.waker import Waker
+from gokiq.observe import database as database_room
+from gokiq.observe.http import HealthServer
+from gokiq.observe.probes import Serving, Status
+from gokiq.observe.queues import QueueStatus
+from gokiq.sidekiq.heartbeat import Heartbeat, Sources
+from gokiq.sidekiq.poller import Poller
+from gokiq.store.broker import Broker
+from gokiq.store.link import RedisLink
+from gokiq.store.operators import Control, ControlWatch
+from gokiq.store.owners import Owners
+from gokiq.store.server import RedisWatch, check_server
+from gokiq.workers.generations import Roots, socket_path
+from gokiq.workers.pool import Fleet
+from gokiq.workers.quarantine import Quarantine
+from gokiq.workers.recycler import Limits, Recycler
+from gokiq.workers.reload import Reloader
+from gokiq.workers.serving import Switchboard
+from gokiq.workers.stalls import Stalls
+from gokiq.workers.timeouts import Timeouts
+from gokiq.workers.vitals import Monitor
 
 log = get_logger("main")
 

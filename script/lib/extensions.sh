@@ -7,9 +7,9 @@ build_copy() {
   local folder=$1 name include suffix coverage=() pids=() pid
   shift
   rm -rf "$folder"
-  mkdir -p "$folder/gokiq" "$folder/tests" "$folder/build"
-  cp gokiq/*.py gokiq/*.pyi "$folder/gokiq"
-  cp -r gokiq/lua "$folder/gokiq"
+  mkdir -p "$folder/tests" "$folder/build"
+  cp -r gokiq "$folder"
+  rm -f "$folder"/gokiq/*.so
   cp -r pyproject.toml devtools bench examples sidecar "$folder"
   cp -r tests/unit tests/vectors tests/fuzz "$folder/tests"
   include=$(python -c 'import sysconfig; print(sysconfig.get_path("include"))')

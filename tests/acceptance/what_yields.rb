@@ -18,7 +18,7 @@ require "redis-client"
 require "resolv"
 require "sqlite3"
 require "timeout"
-require_relative "../../sidecar/lib/gokiq/sidecar/thread_variables"
+require_relative "../../sidecar/lib/gokiq/sidecar/lanes/thread_variables"
 
 # Ractors are experimental, and the log is read.
 Warning[:experimental] = false

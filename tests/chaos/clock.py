@@ -14,7 +14,7 @@ def main() -> None:
     offset_s, right = float(sys.argv[1]), time.time
     time.time = lambda: right() + offset_s
 
-    from gokiq import cli
+    from gokiq.commands import main as cli
 
     cli.main(sys.argv[2:])
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from gokiq import broker, cli, dispatcher, reaper
+from gokiq.claiming import adoption as reaper
+from gokiq.claiming import dispatcher
+from gokiq.commands import main as cli
+from gokiq.store import broker
 
 SABOTAGES: dict[str, Callable[[], None]] = {}
 

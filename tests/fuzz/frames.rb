@@ -6,8 +6,8 @@
 
 require "json"
 
-require_relative "../../sidecar/lib/gokiq/sidecar/body"
-require_relative "../../sidecar/lib/gokiq/sidecar/frame"
+require_relative "../../sidecar/lib/gokiq/sidecar/protocol/body"
+require_relative "../../sidecar/lib/gokiq/sidecar/protocol/frame"
 
 include Gokiq::Sidecar
 

@@ -21,11 +21,11 @@ import hiredis
 
 from devtools.null_sidecar import hello as hello_of_an_app
 from gokiq import _core, _core_py, _payload, _payload_py
-from gokiq.app import app_info, parse_hello
+from gokiq.app.info import app_info, parse_hello
+from gokiq.app.job import describe
 from gokiq.errors import GokiqError, ProtocolError
-from gokiq.job import describe
-from gokiq.monitor import Monitor
-from gokiq.promotion import decode_promoted, encode_promoted, needs_client, promoted
+from gokiq.sidekiq.promotion import decode_promoted, encode_promoted, needs_client, promoted
+from gokiq.workers.vitals import Monitor
 from tests.fuzz.shape import shape
 
 Target = Callable[[bytes], None]

@@ -19,7 +19,7 @@ from devtools.programs import find_program
 from gokiq import core
 from gokiq.errors import PayloadError
 from gokiq.payload import scan, splice
-from gokiq.promotion import needs_client
+from gokiq.sidekiq.promotion import needs_client
 from tests.fuzz.inputs import kept
 from tests.fuzz.targets import FROM_ORCHESTRATOR, fed
 

@@ -14,14 +14,16 @@ import redis
 
 from devtools.proxy import Proxy
 from devtools.redis_server import RedisServer
-from gokiq import lease, owners, reaper
-from gokiq.app import RedisAddress
-from gokiq.broker import LEASES, OWNERS, Broker, Settlement, claims_key, lease_key
-from gokiq.identity import new_identity
-from gokiq.lease import Lease
-from gokiq.owners import Dead, Owners
-from gokiq.reaper import Reaper, Watch
-from gokiq.redis_link import RedisLink
+from gokiq.app.info import RedisAddress
+from gokiq.claiming import adoption as reaper
+from gokiq.claiming import lease
+from gokiq.claiming.adoption import Reaper, Watch
+from gokiq.claiming.lease import Lease
+from gokiq.host.identity import new_identity
+from gokiq.store import owners
+from gokiq.store.broker import LEASES, OWNERS, Broker, Settlement, claims_key, lease_key
+from gokiq.store.link import RedisLink
+from gokiq.store.owners import Dead, Owners
 
 LIMIT_S = 30.0
 ME, PEER = "host:1:dddddddddddd", "host:2:eeeeeeeeeeee"

@@ -13,19 +13,20 @@ import redis
 
 from devtools.null_sidecar import Entry, Judge, NullSidecar, NullWorker, all_well, hello
 from devtools.redis_server import RedisServer
-from gokiq import broker as broker_module
-from gokiq import core, reconcile
-from gokiq import lease as lease_module
-from gokiq.app import RedisAddress, app_info
-from gokiq.broker import LEASES, Broker, claims_key
+from gokiq import core
+from gokiq.app.info import RedisAddress, app_info
+from gokiq.claiming import lease as lease_module
+from gokiq.claiming import reconcile
+from gokiq.claiming.dispatcher import Dispatcher
+from gokiq.claiming.lease import Lease
+from gokiq.claiming.slots import Valve
 from gokiq.core import Job, Outcome
-from gokiq.dispatcher import Dispatcher
 from gokiq.errors import ConnectionLost
-from gokiq.fleet import Fleet
-from gokiq.identity import new_identity
-from gokiq.lease import Lease
-from gokiq.redis_link import RedisLink
-from gokiq.valve import Valve
+from gokiq.host.identity import new_identity
+from gokiq.store import broker as broker_module
+from gokiq.store.broker import LEASES, Broker, claims_key
+from gokiq.store.link import RedisLink
+from gokiq.workers.pool import Fleet
 
 ME = "host:1:cccccccccccc"
 KEY = claims_key(ME, "default")

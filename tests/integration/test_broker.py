@@ -10,13 +10,13 @@ import pytest
 import redis
 
 from devtools.redis_server import RedisServer
-from gokiq.app import RedisAddress
-from gokiq.broker import CLAIM_BYTES, LEASES, Broker, Move, Settlement, claims_key, lease_key
+from gokiq.app.info import RedisAddress
 from gokiq.core import DEAD, DISCARDED, INTERNAL, REFUSED, RETRY, SHUTDOWN, Job, Outcome
 from gokiq.errors import ReplyError
-from gokiq.owners import NO_SIGN, Dead, Owners
-from gokiq.promotion import Fate, Push
-from gokiq.redis_link import RedisLink
+from gokiq.store.broker import CLAIM_BYTES, LEASES, Broker, Move, Settlement, claims_key, lease_key
+from gokiq.store.link import RedisLink
+from gokiq.store.owners import NO_SIGN, Dead, Owners
+from gokiq.store.push import Fate, Push
 
 ME = "host:1:aaaaaaaaaaaa"
 ROUTES = ["a", "b", "a"]  # route 2: a second capsule that reads queue a

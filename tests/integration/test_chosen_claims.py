@@ -13,11 +13,11 @@ import pytest
 import redis
 from test_claim_limits import LIMIT_S, Stage, job, play, push
 
-from gokiq.broker import claims_key
+from gokiq.app.job import kind_of
 from gokiq.errors import ConnectionLost
-from gokiq.limits import Rules, dependency, job_class, queue
-from gokiq.lookahead import kind_of
-from gokiq.rates import Rate
+from gokiq.limits.rate import Rate
+from gokiq.limits.target import Rules, dependency, job_class, queue
+from gokiq.store.broker import claims_key
 
 __all__ = ["play"]  # the fixture
 

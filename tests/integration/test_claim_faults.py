@@ -19,14 +19,14 @@ import redis
 from devtools.null_sidecar import Entry, Judge, NullSidecar, NullWorker, all_well, hello
 from devtools.redis_server import RedisServer
 from gokiq import core
-from gokiq.app import RedisAddress, app_info
-from gokiq.broker import Broker, claims_key
+from gokiq.app.info import RedisAddress, app_info
+from gokiq.claiming.dispatcher import Dispatcher
+from gokiq.claiming.slots import Valve
 from gokiq.core import Job, Outcome
-from gokiq.dispatcher import Dispatcher
 from gokiq.errors import ConnectionLost, ReplyError
-from gokiq.fleet import Fleet
-from gokiq.redis_link import RedisLink
-from gokiq.valve import Valve
+from gokiq.store.broker import Broker, claims_key
+from gokiq.store.link import RedisLink
+from gokiq.workers.pool import Fleet
 
 ME = "host:1:cccccccccccc"
 LIMIT_S = 30.0
@@ -248,7 +248,7 @@ def test_the_log_says_why_a_job_that_the_worker_could_not_judge_is_dead(
     client.lpush("queue:good", b'{"jid":"j1","class":"Odd"}')
     lines: list[str] = []
     log = SimpleNamespace(error=lambda text, *values: lines.append(text % values))
-    monkeypatch.setattr("gokiq.dispatcher.log", log)
+    monkeypatch.setattr("gokiq.claiming.dispatcher.log", log)
 
     def fail(worker: NullWorker, entries: list[Entry]) -> Iterable[Outcome]:
         why = {"error_class": "TooLarge", "error_message": "no frame"}
@@ -266,7 +266,7 @@ def test_the_log_says_why_a_job_that_the_worker_could_not_judge_is_dead(
 def test_a_job_too_large_for_a_frame_is_never_held_as_a_suspect(
     play: Play, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gokiq.dispatcher.MAX_PAYLOAD_BYTES", 100)
+    monkeypatch.setattr("gokiq.claiming.dispatcher.MAX_PAYLOAD_BYTES", 100)
     giant = b'{"jid":"giant","args":["%b"]}' % (b"x" * 100)
 
     async def scene(stage: Stage) -> None:

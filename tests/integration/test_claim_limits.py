@@ -19,19 +19,19 @@ import redis
 from devtools.null_sidecar import Entry, Judge, NullSidecar, NullWorker, all_well, hello
 from devtools.redis_server import RedisServer
 from gokiq import core
-from gokiq.app import RedisAddress, app_info
-from gokiq.broker import LEASES, Broker, claims_key, lease_key
+from gokiq.app.info import RedisAddress, app_info
+from gokiq.claiming.dispatcher import Dispatcher
+from gokiq.claiming.queue_watch import Waker
+from gokiq.claiming.slots import Valve
 from gokiq.core import Outcome
-from gokiq.dependencies import Dependency
-from gokiq.dispatcher import Dispatcher
 from gokiq.errors import ConnectionLost
-from gokiq.fleet import Fleet
-from gokiq.guards import permits_key
-from gokiq.limits import TOTAL, Rules, Target, capsule, dependency, queue
-from gokiq.rates import Rate
-from gokiq.redis_link import RedisLink
-from gokiq.valve import Valve
-from gokiq.waker import Waker
+from gokiq.limits.dependency import Dependency
+from gokiq.limits.guards import permits_key
+from gokiq.limits.rate import Rate
+from gokiq.limits.target import TOTAL, Rules, Target, capsule, dependency, queue
+from gokiq.store.broker import LEASES, Broker, claims_key, lease_key
+from gokiq.store.link import RedisLink
+from gokiq.workers.pool import Fleet
 
 LIMIT_S = 30.0
 #: How soon a limit that is set must show.

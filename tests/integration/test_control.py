@@ -15,13 +15,13 @@ import pytest
 import redis
 
 from devtools.redis_server import RedisServer
-from gokiq import gems
-from gokiq.app import RedisAddress
-from gokiq.control import CHANGES, LIMITS, PAUSED, Control, ControlWatch
-from gokiq.gems import Gems
-from gokiq.limits import Rules, Scope, queue
+from gokiq.app.info import RedisAddress
+from gokiq.limits import gems
+from gokiq.limits.gems import Gems
+from gokiq.limits.target import Rules, Scope, queue
 from gokiq.log import Style, configure, flush
-from gokiq.redis_link import RedisLink
+from gokiq.store.link import RedisLink
+from gokiq.store.operators import CHANGES, LIMITS, PAUSED, Control, ControlWatch
 
 LIMIT_S = 30.0
 #: How soon a change is known at the latest.
@@ -346,7 +346,7 @@ def test_what_gems_change_is_a_line_and_a_queue_that_holds_up_others_is_named_on
         warning=lambda text, *of: said.append(text % of),
         info=lambda text, *of: told.append(text % of),
     )
-    monkeypatch.setattr("gokiq.control.log", log)
+    monkeypatch.setattr("gokiq.store.operators.log", log)
 
     async def scene(watched: Watched) -> None:
         await watched.until(lambda: tracks(client))

@@ -7,9 +7,9 @@ import asyncio
 import redis
 
 from devtools.redis_server import RedisServer
-from gokiq.app import RedisAddress
-from gokiq.broker import CRASHES, Broker
-from gokiq.redis_link import RedisLink
+from gokiq.app.info import RedisAddress
+from gokiq.store.broker import CRASHES, Broker
+from gokiq.store.link import RedisLink
 
 MOST = 10_000
 

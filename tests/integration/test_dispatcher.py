@@ -18,16 +18,16 @@ import redis
 from devtools.null_sidecar import Entry, Judge, NullSidecar, NullWorker, all_well, hello
 from devtools.redis_server import RedisServer
 from gokiq import core
-from gokiq.app import RedisAddress, app_info
-from gokiq.broker import CLAIM_BYTES, Broker, claims_key
+from gokiq.app.info import RedisAddress, app_info
+from gokiq.claiming.dispatcher import Dispatcher, linger_s
+from gokiq.claiming.queue_watch import Waker
+from gokiq.claiming.slots import Valve
 from gokiq.core import Outcome
-from gokiq.dispatcher import Dispatcher, linger_s
 from gokiq.errors import ConnectionLost
-from gokiq.fleet import Fleet
-from gokiq.limits import Rules
-from gokiq.redis_link import RedisLink
-from gokiq.valve import Valve
-from gokiq.waker import Waker
+from gokiq.limits.target import Rules
+from gokiq.store.broker import CLAIM_BYTES, Broker, claims_key
+from gokiq.store.link import RedisLink
+from gokiq.workers.pool import Fleet
 
 ME = "host:1:bbbbbbbbbbbb"
 LIMIT_S = 20.0
@@ -151,7 +151,7 @@ def test_every_job_runs_once_and_nothing_is_left(
 def test_outcomes_wait_for_others_only_until_a_quarter_of_the_jobs_has_ended(
     play: Any, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gokiq.dispatcher.linger_s", lambda run_s: 10 * LIMIT_S)
+    monkeypatch.setattr("gokiq.claiming.dispatcher.linger_s", lambda run_s: 10 * LIMIT_S)
     push(client, 2000)
 
     def by_quarters(worker: NullWorker, entries: list[Entry]) -> Iterable[Outcome]:
@@ -387,7 +387,7 @@ def test_jobs_of_a_claim_that_is_answered_while_we_drain_go_back(
 def test_a_job_too_large_for_a_frame_goes_to_dead_and_the_others_run(
     play: Any, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gokiq.dispatcher.MAX_PAYLOAD_BYTES", 1000)
+    monkeypatch.setattr("gokiq.claiming.dispatcher.MAX_PAYLOAD_BYTES", 1000)
     giant = b'{"jid":"giant","args":["%b"]}' % (b"x" * 1000)
     client.lpush("queue:default", giant, "small")
 
@@ -433,7 +433,7 @@ def test_a_claim_that_was_adopted_before_its_reply_was_read_does_not_run(
     play: Any, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """We were paused for longer than a lease between the two."""
-    monkeypatch.setattr("gokiq.dispatcher.STALE_S", 0.2)
+    monkeypatch.setattr("gokiq.claiming.dispatcher.STALE_S", 0.2)
     jobs = push(client, 5)
 
     async def scene(stage: Stage) -> None:

@@ -8,11 +8,12 @@ import pytest
 import redis
 
 from devtools.redis_server import RedisServer
-from gokiq import give_back, reaper
-from gokiq.app import RedisAddress
-from gokiq.broker import claims_key
-from gokiq.owners import Owners
-from gokiq.redis_link import RedisLink
+from gokiq.app.info import RedisAddress
+from gokiq.claiming import adoption as reaper
+from gokiq.commands import give_back
+from gokiq.store.broker import claims_key
+from gokiq.store.link import RedisLink
+from gokiq.store.owners import Owners
 
 PEER = "host:2:eeeeeeeeeeee"
 

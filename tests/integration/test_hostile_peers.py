@@ -18,7 +18,7 @@ import pytest
 from devtools.null_sidecar import hello
 from gokiq import core
 from gokiq.core import Job, Outcome
-from gokiq.fleet import Fleet
+from gokiq.workers.pool import Fleet
 
 pytestmark = pytest.mark.integration
 

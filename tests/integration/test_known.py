@@ -12,10 +12,10 @@ import pytest
 import redis
 
 from devtools.redis_server import RedisServer
-from gokiq.app import RedisAddress
-from gokiq.broker import OWNERS, lease_key
-from gokiq.control import ASKED, LIMITS, PAUSED, Control
-from gokiq.redis_link import RedisLink
+from gokiq.app.info import RedisAddress
+from gokiq.store.broker import OWNERS, lease_key
+from gokiq.store.link import RedisLink
+from gokiq.store.operators import ASKED, LIMITS, PAUSED, Control
 
 pytestmark = pytest.mark.integration
 

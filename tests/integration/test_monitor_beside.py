@@ -7,7 +7,7 @@ import json
 import socket
 from pathlib import Path
 
-from gokiq.monitor import Monitor
+from gokiq.workers.vitals import Monitor
 
 
 def test_the_place_beside_its_socket_is_taken_by_the_first_and_freed(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ import pytest
 import redis
 
 from devtools.redis_server import RedisServer
-from gokiq import give_back, reaper
-from gokiq.app import RedisAddress
-from gokiq.broker import LEASE_S, OWNERS, Broker, claims_key, lease_key
-from gokiq.identity import new_identity
-from gokiq.reaper import Reaper, Watch
-from gokiq.redis_link import RedisLink
+from gokiq.app.info import RedisAddress
+from gokiq.claiming import adoption as reaper
+from gokiq.claiming.adoption import Reaper, Watch
+from gokiq.commands import give_back
+from gokiq.host.identity import new_identity
+from gokiq.store.broker import LEASE_S, OWNERS, Broker, claims_key, lease_key
+from gokiq.store.link import RedisLink
 
 OTHER = "shop[1]*:4711:0ccb2d0f20bd"
 NAMESAKE = "shop1x:4711:0ccb2d0f20bd"

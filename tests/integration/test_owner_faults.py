@@ -13,13 +13,14 @@ import redis
 
 from devtools.null_sidecar import hello
 from devtools.redis_server import RedisServer
-from gokiq import config, supervisor
-from gokiq.app import RedisAddress, app_info
-from gokiq.broker import Broker
-from gokiq.heartbeat import Heartbeat, Sources
-from gokiq.identity import new_identity, start_ticks
-from gokiq.monitor import Monitor
-from gokiq.redis_link import RedisLink
+from gokiq import config
+from gokiq.app.info import RedisAddress, app_info
+from gokiq.host.identity import new_identity, start_ticks
+from gokiq.sidekiq.heartbeat import Heartbeat, Sources
+from gokiq.store.broker import Broker
+from gokiq.store.link import RedisLink
+from gokiq.workers import supervisor
+from gokiq.workers.vitals import Monitor
 
 LIMIT_S = 30.0
 ME, PEER = "host:1:dddddddddddd", "host:2:eeeeeeeeeeee"
@@ -77,7 +78,7 @@ def write(path: Path, script: str) -> None:
 
 
 def config_arguments() -> Callable[..., Any]:
-    from gokiq import cli
+    from gokiq.commands import main as cli
 
     def parse(**options: str) -> Any:
         return cli.parser().parse_args([part for k, v in options.items() for part in (f"--{k}", v)])

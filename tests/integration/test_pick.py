@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from devtools.redis_server import RedisServer
-from gokiq.fairness import TenantPath, Tenants
-from gokiq.lookahead import Entry, Lookahead
+from gokiq.claiming.queue_window import Entry, Lookahead
+from gokiq.claiming.tenants import TenantPath, Tenants
 
 #: Gate 1 admits ARGV[3] jobs, gate 2 none.
 DRIVER = b"""

@@ -14,13 +14,14 @@ import redis
 from devtools.null_sidecar import NullSidecar, NullWorker, hello
 from devtools.redis_server import RedisServer
 from gokiq import core
-from gokiq.app import RedisAddress, app_info
-from gokiq.broker import Broker
+from gokiq.app.info import RedisAddress, app_info
 from gokiq.errors import ExecutorUnavailable
-from gokiq.fleet import Fleet
-from gokiq.poller import LEASE_S, ClientPush, Poller
-from gokiq.promotion import Fate, Push, encode_promoted
-from gokiq.redis_link import RedisLink
+from gokiq.sidekiq.poller import LEASE_S, ClientPush, Poller
+from gokiq.sidekiq.promotion import encode_promoted
+from gokiq.store.broker import Broker
+from gokiq.store.link import RedisLink
+from gokiq.store.push import Fate, Push
+from gokiq.workers.pool import Fleet
 
 LIMIT_S = 20.0
 Play = Callable[..., Any]

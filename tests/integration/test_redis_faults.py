@@ -20,17 +20,18 @@ import redis
 from devtools.null_sidecar import Entry, NullSidecar, NullWorker, hello
 from devtools.proxy import Proxy
 from devtools.redis_server import RedisServer
-from gokiq import core, dispatcher
-from gokiq.app import RedisAddress, app_info
-from gokiq.broker import Broker, claims_key
+from gokiq import core
+from gokiq.app.info import RedisAddress, app_info
+from gokiq.claiming import dispatcher
+from gokiq.claiming.dispatcher import Dispatcher
+from gokiq.claiming.lease import Lease
+from gokiq.claiming.queue_watch import Waker
+from gokiq.claiming.slots import Valve
 from gokiq.core import Outcome
-from gokiq.dispatcher import Dispatcher
-from gokiq.fleet import Fleet
-from gokiq.identity import new_identity
-from gokiq.lease import Lease
-from gokiq.redis_link import RedisLink
-from gokiq.valve import Valve
-from gokiq.waker import Waker
+from gokiq.host.identity import new_identity
+from gokiq.store.broker import Broker, claims_key
+from gokiq.store.link import RedisLink
+from gokiq.workers.pool import Fleet
 
 ME = "host:1:bbbbbbbbbbbb"
 LIMIT_S = 60.0
@@ -336,7 +337,7 @@ def test_slow(play: Play) -> None:
 
 
 def test_large_jobs_over_a_slow_line(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gokiq.redis_link.REPLY_TIMEOUT_S", 0.7)
+    monkeypatch.setattr("gokiq.store.link.REPLY_TIMEOUT_S", 0.7)
 
     async def scene(stage: Scene) -> None:
         stage.proxy.throttle(4_000_000)

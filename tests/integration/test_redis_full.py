@@ -11,12 +11,12 @@ from contextlib import asynccontextmanager
 import redis
 
 from devtools.redis_server import RedisServer
-from gokiq import lease
-from gokiq.app import RedisAddress
-from gokiq.broker import LEASES, OWNERS, Broker, lease_key
-from gokiq.identity import new_identity
-from gokiq.lease import Lease
-from gokiq.redis_link import RedisLink
+from gokiq.app.info import RedisAddress
+from gokiq.claiming import lease
+from gokiq.claiming.lease import Lease
+from gokiq.host.identity import new_identity
+from gokiq.store.broker import LEASES, OWNERS, Broker, lease_key
+from gokiq.store.link import RedisLink
 
 ME = "host:1:dddddddddddd"
 ABOUT = {"hostname": "elsewhere"}

@@ -12,10 +12,10 @@ import redis
 
 from devtools.proxy import Proxy
 from devtools.redis_server import RedisServer
-from gokiq.app import RedisAddress
+from gokiq.app.info import RedisAddress
 from gokiq.errors import ConnectionLost
-from gokiq.redis_link import RedisLink
-from gokiq.redis_stream import RedisStream
+from gokiq.store.link import RedisLink
+from gokiq.store.stream import RedisStream
 
 LIMIT_S = 30.0
 PATIENCE_S = 1.0
@@ -24,7 +24,7 @@ MIB = 1 << 20
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gokiq.redis_link.REPLY_TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr("gokiq.store.link.REPLY_TIMEOUT_S", PATIENCE_S)
 
 
 @pytest.fixture

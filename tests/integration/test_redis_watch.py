@@ -13,10 +13,10 @@ import pytest
 import redis
 
 from devtools.redis_server import RedisServer
-from gokiq import redis_info
-from gokiq.app import RedisAddress
-from gokiq.redis_info import RedisWatch
-from gokiq.redis_link import RedisLink
+from gokiq.app.info import RedisAddress
+from gokiq.store import server as redis_info
+from gokiq.store.link import RedisLink
+from gokiq.store.server import RedisWatch
 
 
 class Said:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gokiq.notify import Notifier
+from gokiq.host.systemd import Notifier
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])

@@ -12,8 +12,8 @@ import pytest
 
 from devtools.redis_server import RedisServer
 from gokiq.errors import ConnectionLost
-from gokiq.redis_link import RedisLink
-from gokiq.redis_url import address_from_url
+from gokiq.store.link import RedisLink
+from gokiq.store.url import address_from_url
 
 pytestmark = pytest.mark.integration
 

@@ -14,13 +14,13 @@ import redis
 
 from devtools.null_sidecar import hello
 from devtools.redis_server import RedisServer
-from gokiq import work_set
-from gokiq.app import RedisAddress, app_info
-from gokiq.broker import Broker
+from gokiq.app.info import RedisAddress, app_info
 from gokiq.core import Job
-from gokiq.heartbeat import Heartbeat, Sources
-from gokiq.identity import new_identity
-from gokiq.redis_link import RedisLink
+from gokiq.host.identity import new_identity
+from gokiq.sidekiq import work_set
+from gokiq.sidekiq.heartbeat import Heartbeat, Sources
+from gokiq.store.broker import Broker
+from gokiq.store.link import RedisLink
 
 MIB = 1 << 20
 

@@ -18,9 +18,10 @@ from devtools.null_sidecar import hello
 from gokiq import core
 from gokiq.core import Job, Outcome
 from gokiq.errors import ExecutorUnavailable
-from gokiq.fleet import Fleet
-from gokiq.promotion import Fate, Push, encode_promoted
-from gokiq.sidecar import PARTING_S, Kind, Role
+from gokiq.sidekiq.promotion import encode_promoted
+from gokiq.store.push import Fate, Push
+from gokiq.workers.connection import PARTING_S, Kind, Role
+from gokiq.workers.pool import Fleet
 
 LIMIT_S = 20.0
 
@@ -256,8 +257,8 @@ def test_one_that_does_not_close_its_end_keeps_us_only_for_a_moment(tmp_path: Pa
 def test_due_jobs_are_judged_by_another_worker_when_one_stands_still(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gokiq.sidecar._LOOK_S", 0.01)
-    monkeypatch.setattr("gokiq.sidecar.PROMOTE_STILL_S", 0.1)
+    monkeypatch.setattr("gokiq.workers.connection._LOOK_S", 0.01)
+    monkeypatch.setattr("gokiq.workers.connection.PROMOTE_STILL_S", 0.1)
 
     async def scene() -> None:
         async with stage(tmp_path / "s.sock", pid=11) as at:
@@ -314,8 +315,8 @@ def test_due_jobs_are_judged_where_the_client_is_the_apps(tmp_path: Path) -> Non
 def test_a_worker_that_answers_nothing_about_due_jobs_is_given_up_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gokiq.sidecar._LOOK_S", 0.01)
-    monkeypatch.setattr("gokiq.sidecar.PROMOTE_S", 0.1)
+    monkeypatch.setattr("gokiq.workers.connection._LOOK_S", 0.01)
+    monkeypatch.setattr("gokiq.workers.connection.PROMOTE_S", 0.1)
 
     async def scene() -> None:
         async with stage(tmp_path / "s.sock") as at, asyncio.timeout(LIMIT_S):

@@ -20,10 +20,10 @@ from bench.simulated_database import (
     knee,
     scalability,
 )
-from gokiq.adaptive import AdaptiveLimit
-from gokiq.breaker import Breaker
 from gokiq.core import OK, RETRY
-from gokiq.dependencies import Dependency
+from gokiq.limits.adaptive import AdaptiveLimit
+from gokiq.limits.breaker import Breaker
+from gokiq.limits.dependency import Dependency
 
 SEEDS = (1, 2)
 WEB = WebApp(statements=1, work_s=0.02, spread=0.2)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from devtools.null_sidecar import hello
-from gokiq.app import AppInfo, Database, Route, app_info, parse_hello
+from gokiq.app.info import AppInfo, Database, Route, app_info, parse_hello
 from gokiq.errors import ProtocolError
 
 VALUES = [None, True, -1, 1e999, "", "x", "\ud800", [], [[]], [None], [["a"]], {}, {"a": 1}]

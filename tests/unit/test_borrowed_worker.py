@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import pytest
 
-from gokiq import quarantine as module
 from gokiq.core import Job, make_jobs
-from gokiq.quarantine import Quarantine
-from gokiq.sidecar import Role, State
-from gokiq.trials import TRIAL_S
+from gokiq.workers import quarantine as module
+from gokiq.workers.connection import Role, State
+from gokiq.workers.quarantine import Quarantine
+from gokiq.workers.trials import TRIAL_S
 
 
 class Worker:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gokiq.breaker import Breaker, BreakerSettings
+from gokiq.limits.breaker import Breaker, BreakerSettings
 
 SETTINGS = BreakerSettings(
     failure_rate=0.5, window_s=10, volume=4, pause_s=8, longest_pause_s=60, probes=2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gokiq.cli import main, parser
+from gokiq.commands.main import main, parser
 from gokiq.config import Config, from_arguments
 from gokiq.errors import ConfigError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gokiq.cpus import usable_cpus
+from gokiq.host.cpus import usable_cpus
 
 
 @pytest.fixture(autouse=True)

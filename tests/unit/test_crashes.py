@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from gokiq import crashes
-from gokiq.crashes import WINDOW_S, Ending, Ledger, Record, Verdict, judge, key_of
+from gokiq.store.crash_record import WINDOW_S, Record, key_of
+from gokiq.workers import suspects as crashes
+from gokiq.workers.suspects import Ending, Ledger, Verdict, judge
 
 NOW = 1_795_489_135.438
 

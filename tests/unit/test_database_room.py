@@ -1,7 +1,7 @@
 """Whether the database has a connection for every job that may want one."""
 
-from gokiq.app import Database
-from gokiq.database_room import CONNECTIONS, connections, warning
+from gokiq.app.info import Database
+from gokiq.observe.database import CONNECTIONS, connections, warning
 
 
 def test_nothing_is_said_where_there_is_room_or_nothing_is_known() -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from gokiq.adaptive import AdaptiveLimit
-from gokiq.breaker import Breaker, BreakerSettings
 from gokiq.core import OK, RETRY, SHUTDOWN
-from gokiq.dependencies import Dependency
 from gokiq.errors import ConfigError
+from gokiq.limits.adaptive import AdaptiveLimit
+from gokiq.limits.breaker import Breaker, BreakerSettings
+from gokiq.limits.dependency import Dependency
+from gokiq.limits.overload import Verdict, judge
 from gokiq.log import Style, configure, flush
-from gokiq.overload import Verdict, judge
 
 ERROR = "ActiveRecord::ConnectionTimeoutError"
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gokiq.claiming.tenants import KEY_LENGTH, NOBODY, TenantPath, Tenants, parse_tenants
 from gokiq.errors import ConfigError
-from gokiq.fairness import KEY_LENGTH, NOBODY, TenantPath, Tenants, parse_tenants
 
 SYMBOL = {"_aj_serialized": "ActiveJob::Serializers::SymbolSerializer", "value": "tenant_id"}
 GLOBAL_ID = {"_aj_globalid": "gid://shop/Account/7"}

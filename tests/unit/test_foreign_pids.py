@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gokiq.procstat import parent_of
+from gokiq.host.procstat import parent_of
 from gokiq.runner import Runner
 
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gokiq.adaptive import AdaptiveLimit
-from gokiq.app import Route
-from gokiq.breaker import Breaker, BreakerSettings
+from gokiq.app.info import Route
 from gokiq.core import DEAD, OK, REFUSED, Job, Outcome
-from gokiq.dependencies import Dependency
-from gokiq.gate import MOST_KINDS, Gate
-from gokiq.limits import TOTAL, Rules, Target, capsule, dependency, job_class, queue
+from gokiq.limits.adaptive import AdaptiveLimit
+from gokiq.limits.breaker import Breaker, BreakerSettings
+from gokiq.limits.counting import MOST_KINDS, Gate
+from gokiq.limits.dependency import Dependency
+from gokiq.limits.target import TOTAL, Rules, Target, capsule, dependency, job_class, queue
 
 ROUTES = [Route("one", "a"), Route("one", "b"), Route("two", "a")]
 CLASSES = ("A", "B")

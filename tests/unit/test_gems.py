@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gokiq.errors import ConfigError
-from gokiq.gems import NONE, Gems, Reading
-from gokiq.limits import Rules, dependency, job_class, queue
-from gokiq.rates import Rate
+from gokiq.limits.gems import NONE, Gems, Reading
+from gokiq.limits.rate import Rate
+from gokiq.limits.target import Rules, dependency, job_class, queue
 
 THROTTLED = {
     "cluster": {"classes": {"OneJob": 1}, "dependencies": {"throttled:shared": 2}},

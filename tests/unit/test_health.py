@@ -7,8 +7,9 @@ from http import HTTPStatus
 import pytest
 
 from gokiq.errors import ConfigError
-from gokiq.exposition import counter, gauge, labelled, render
-from gokiq.health import Address, Page, answer, parse_address
+from gokiq.host.address import Address, parse_address
+from gokiq.observe.exposition import counter, gauge, labelled, render
+from gokiq.observe.http import Page, answer
 
 pytestmark = pytest.mark.unit
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gokiq import identity
-from gokiq.identity import Fate, fate, is_proved_dead, new_identity, start_ticks
+from gokiq.host import identity
+from gokiq.host.identity import Fate, fate, is_proved_dead, new_identity, start_ticks
 
 
 def test_identity_has_sidekiqs_form(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from gokiq.errors import ConfigError
-from gokiq.limits import (
+from gokiq.limits.rate import Rate, parse_rate
+from gokiq.limits.target import (
     TOTAL,
     Rules,
     Target,
@@ -17,7 +18,6 @@ from gokiq.limits import (
     parse_target,
     queue,
 )
-from gokiq.rates import Rate, parse_rate
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gokiq import lookahead
-from gokiq.fairness import TenantPath, Tenants
-from gokiq.lookahead import FIRST_READ, LOOK, UNKNOWN, Entry, Lookahead, kind_of
+from gokiq.app.job import UNKNOWN, kind_of
+from gokiq.claiming import queue_window as lookahead
+from gokiq.claiming.queue_window import FIRST_READ, LOOK, Entry, Lookahead
+from gokiq.claiming.tenants import TenantPath, Tenants
 
 
 def job(n: int, kind: str = "A", account: int = 0, size: int = 0) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gokiq.monitor import Monitor
+from gokiq.workers.vitals import Monitor
 
 VALUES = [None, True, -1, 1e999, "", "x", [], [[]], [None], ["a", "b"], {}, {"a": 1}]
 

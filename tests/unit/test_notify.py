@@ -7,7 +7,7 @@ import os
 import pytest
 
 from gokiq.errors import ConfigError
-from gokiq.notify import Notifier
+from gokiq.host.systemd import Notifier
 
 
 def test_without_systemd_nothing_happens() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gokiq.oom import OomCounter
+from gokiq.host.oom import OomCounter
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gokiq.errors import ConfigError
-from gokiq.order import (
+from gokiq.claiming.queue_order import (
     Order,
     QueueOrder,
     Reserve,
@@ -19,6 +18,7 @@ from gokiq.order import (
     emptied,
     reserved,
 )
+from gokiq.errors import ConfigError
 
 
 def simulate(order: Order, lengths: dict[int, int], want: int) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gokiq.errors import PayloadError, ProtocolError
-from gokiq.promotion import (
+from gokiq.sidekiq.promotion import (
     Fate,
     Push,
     decode_promoted,

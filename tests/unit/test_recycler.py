@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from gokiq import recycler
 from gokiq.log import Style, configure, flush
-from gokiq.recycler import MOST_YOUNG, YOUNG_S, Limits, Recycler
-from gokiq.sidecar import Role, State
+from gokiq.workers import recycler
+from gokiq.workers.connection import Role, State
+from gokiq.workers.recycler import MOST_YOUNG, YOUNG_S, Limits, Recycler
 
 Told = Callable[[], list[str]]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gokiq.redis_stream import RedisStream
+from gokiq.store.stream import RedisStream
 
 #: More than any test takes.
 PATIENCE_S = 60.0

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from devtools.null_sidecar import hello
-from gokiq.app import AppInfo, app_info
+from gokiq.app.info import AppInfo, app_info
 from gokiq.errors import ConfigError
-from gokiq.limits import TOTAL, Rules, dependency, job_class, queue
+from gokiq.limits.in_force import Regime
+from gokiq.limits.target import TOTAL, Rules, dependency, job_class, queue
 from gokiq.log import Style, configure, flush
-from gokiq.regime import Regime
 
 
 def app(settings: dict[str, Any], classes: dict[str, Any] | None = None) -> AppInfo:

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from gokiq.core import Job, make_jobs
-from gokiq.crashes import ACQUITTED, SUSPECT_AFTER, Ending, Record
 from gokiq.errors import ConnectionLost
-from gokiq.quarantine import Quarantine
+from gokiq.store.crash_record import Record
+from gokiq.workers.quarantine import Quarantine
+from gokiq.workers.suspects import ACQUITTED, SUSPECT_AFTER, Ending
 
 
 class Broker:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from gokiq import cli, runfile
+from gokiq.commands import main as cli
 from gokiq.config import from_arguments
-from gokiq.identity import start_ticks
-from gokiq.runfile import Run
+from gokiq.host import runfile
+from gokiq.host.identity import start_ticks
+from gokiq.host.runfile import Run
 from gokiq.runner import Runner
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gokiq.shares import MAX_AHEAD_S, Shares
+from gokiq.claiming.fair_shares import MAX_AHEAD_S, Shares
 
 Run = Callable[[random.Random], float]
 PLENTY = 1_000_000

@@ -8,8 +8,9 @@ import struct
 import pytest
 
 from gokiq import core
+from gokiq.claiming.takers import Ended
 from gokiq.core import Job
-from gokiq.sidecar import Ended, WorkerLink
+from gokiq.workers.connection import WorkerLink
 
 
 class Ears:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gokiq.sidecar import Role, State
-from gokiq.solo import PATIENCE_S, Solo
+from gokiq.workers.connection import Role, State
+from gokiq.workers.solo import PATIENCE_S, Solo
 
 
 class Worker:

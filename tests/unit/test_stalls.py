@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gokiq import stalls
 from gokiq.core import Job
-from gokiq.stalls import REPEAT_S, Stalls
+from gokiq.workers import stalls
+from gokiq.workers.stalls import REPEAT_S, Stalls
 
 
 @pytest.fixture

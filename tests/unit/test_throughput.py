@@ -1,6 +1,6 @@
 """Jobs a second over the last minute."""
 
-from gokiq.throughput import Throughput
+from gokiq.observe.throughput import Throughput
 
 
 def test_the_pace_is_that_since_the_start_and_later_since_the_last_sample_a_minute_ago() -> None:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gokiq.crashes import SUSPECT_AFTER, Record, Verdict, judge
-from gokiq.trials import TRIAL_S, Trials
+from gokiq.store.crash_record import Record
+from gokiq.workers.suspects import SUSPECT_AFTER, Verdict, judge
+from gokiq.workers.trials import TRIAL_S, Trials
 
 
 class Court:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gokiq.app import AppInfo, Capsule, RedisAddress, Route
+from gokiq.app.info import AppInfo, Capsule, RedisAddress, Route
+from gokiq.claiming.plan import Turns
 from gokiq.errors import ConfigError
-from gokiq.turns import Turns
 
 
 def an_app(

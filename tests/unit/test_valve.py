@@ -2,7 +2,7 @@
 
 import pytest
 
-from gokiq.valve import Valve
+from gokiq.claiming.slots import Valve
 
 
 def test_free_is_what_the_limit_leaves() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gokiq.cli import command_parser
+from gokiq.commands.main import command_parser
+from gokiq.commands.web import WebConfig, from_arguments
 from gokiq.errors import ConfigError
-from gokiq.web import WebConfig, from_arguments
 
 pytestmark = pytest.mark.unit
 

@@ -1,4 +1,4 @@
 # frozen_string_literal: true
 
 require_relative "sidecar/version"
-require_relative "sidecar/environment"
+require_relative "sidecar/root/environment"

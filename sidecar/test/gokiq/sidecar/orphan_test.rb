@@ -26,7 +26,7 @@ class OrphanTest < Minitest::Test
 	end
 
 	def test_a_worker_whose_root_is_gone_already_ends
-		require "gokiq/sidecar/watchdog"
+		require "gokiq/sidecar/worker/watchdog"
 
 		gone = Queue.new
 		workload = Struct.new(:size).new(0)

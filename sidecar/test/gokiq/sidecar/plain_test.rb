@@ -6,7 +6,7 @@ require "tmpdir"
 require "support/inline"
 require "support/inline_jobs"
 
-require "gokiq/sidecar/fork_guard"
+require "gokiq/sidecar/root/fork_guard"
 
 # What an application may do to Sidekiq holds for plain jobs, too.
 class PlainTest < Minitest::Test

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "minitest/autorun"
-require "gokiq/sidecar/deadlines"
+require "gokiq/sidecar/worker/deadlines"
 require "json"
 require "support/inline"
 require "support/inline_jobs"

@@ -1,0 +1,1 @@
+"""What HELLO tells about the app."""

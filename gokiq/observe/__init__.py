@@ -1,0 +1,1 @@
+"""What is told to probes, Prometheus and `status`: reads the others, changes nothing."""

@@ -1,0 +1,1 @@
+"""Redis: connections, scripts, names of keys, and every verb spoken about jobs."""

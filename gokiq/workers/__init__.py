@@ -1,0 +1,1 @@
+"""The Ruby processes: started, connected, watched, replaced. What their deaths mean for jobs."""
