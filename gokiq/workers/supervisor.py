@@ -286,7 +286,7 @@ def sidecar_home() -> Path:
     """Folder of the sidecar gem: GOKIQ_SIDECAR_HOME, the copy in our wheel, or the checkout's.
     Raises BootError.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     named = os.environ.get("GOKIQ_SIDECAR_HOME")
     for home in [Path(named)] if named else [package / "_sidecar", package.parent / "sidecar"]:
         if (home / "bin" / "gokiq-sidecar").is_file():
