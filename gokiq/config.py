@@ -242,5 +242,5 @@ def _positive(name: str, value: str | None) -> int | None:
     except ValueError:
         number = 0
     if number < 1:
-        raise ConfigError(f"{name} {value}: must be a whole number of at least 1")
+        raise ConfigError(f"{name} {value}: must be a whole number, 1 or more")
     return number

@@ -161,7 +161,7 @@ def reserved(settings: Mapping[str, Any]) -> dict[str, int]:
     for queue, slots in given.items():
         if type(slots) is not int or slots < 0:
             raise ConfigError(
-                f"gokiq: reserve.{queue} {slots!r:.80}: must be a whole number of at least 0"
+                f"gokiq: reserve.{queue} {slots!r:.80}: must be a whole number, 0 or more"
             )
     return {str(queue): slots for queue, slots in given.items()}
 

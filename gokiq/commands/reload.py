@@ -65,7 +65,10 @@ def _ask(pid: int) -> None:
     """Send the signal, to nothing that it would end. Raises GokiqError."""
     try:
         if not _catches(pid):
-            raise GokiqError(f"process {pid} is no gokiq-fast that can reload")
+            raise GokiqError(
+                f"process {pid} is no gokiq-fast that can reload; "
+                "`pgrep -af gokiq-fast` lists those that run"
+            )
         os.kill(pid, signal.SIGUSR2)
     except (FileNotFoundError, ProcessLookupError) as error:
         raise GokiqError(f"there is no process {pid}") from error

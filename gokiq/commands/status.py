@@ -166,7 +166,8 @@ def table(
     claimed = sum(said["claimed"] for said in answers.values())
     workers = sum(said["workers"] for said in answers.values())
     text.append(
-        f"{len(answers)} processes with {workers} workers, {claimed} of {slots} slots in use"
+        f"{_many(len(answers), 'process', 'es')} with {_many(workers, 'worker')}, "
+        f"{claimed} of {slots} slots in use"
     )
     text += [f"{name} has not answered" for name in silent]
     return text
@@ -214,3 +215,7 @@ def _duration(seconds: float | None) -> str:
 
 def _text(value: bytes | str) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _many(count: int, word: str, ending: str = "s") -> str:
+    return f"{count} {word}{ending if count != 1 else ''}"

@@ -104,8 +104,9 @@ def parse_target(name: str, text: str) -> Target:
             return Target(Kind(kind), rest)
     elif text and (not colon or rest.startswith(":")):
         return job_class(text) if re.match(r"[A-Z]", text) else queue(text)
+    said = f"{name} {text}" if text else f"{name} ''"
     raise ConfigError(
-        f"{name} {text}: must be a queue, a class, total, queue:NAME, class:NAME, capsule:NAME "
+        f"{said}: must be a queue, a class, total, queue:NAME, class:NAME, capsule:NAME "
         "or dependency:NAME"
     )
 
@@ -317,5 +318,5 @@ def _count(name: str, value: object) -> int:
     is_number = type(value) is int or (isinstance(value, str) and value.isdecimal())
     number = int(value) if is_number else -1  # type: ignore[call-overload]
     if not 0 <= number <= MOST:
-        raise ConfigError(f"{name} {value!r:.80}: must be a whole number of at least 0, or {NONE}")
+        raise ConfigError(f"{name} {value!r:.80}: must be a whole number, 0 or more, or {NONE}")
     return int(number)

@@ -77,7 +77,8 @@ async def sidekiqs(link: RedisLink) -> list[SidekiqProcess]:
     for name, info, work in zip(names, infos, works, strict=True):
         about = _object(info)
         queues = about.get("queues")
-        if isinstance(queues, list):
+        # The record of a gokiq process outlives it for a minute.
+        if isinstance(queues, list) and "gokiq" not in about:
             running = Counter(str(_object(one).get("queue")) for one in work)
             found.append(SidekiqProcess(name, frozenset(map(str, queues)), running))
     return found

@@ -198,10 +198,7 @@ class Quarantine:
     async def _judge(self, crash: _Crash) -> None:
         told = await self._monitor.ending(crash.pid, ENDING_S)
         ending = Ending(*told, rss_kb=crash.rss_kb, out_of_memory=self._oom.has_risen())
-        had = (
-            f"the {len(crash.jobs)} jobs that it had are not lost" if crash.jobs else "it was idle"
-        )
-        log.error("Worker %d %s; %s", crash.pid, ending, had)
+        log.error("Worker %d %s; %s", crash.pid, ending, _kept(len(crash.jobs)))
         if any(job.number in self._overdue for job in crash.jobs):
             self._settle_overdue(crash)
             return
@@ -307,8 +304,7 @@ class Quarantine:
         jobs = [self._suspects[number] for number in numbers]
         for job in jobs:
             name = named(job.payload)
-            how = "alone" if len(jobs) == 1 else f"with {len(jobs) - 1} other suspects"
-            log.warning("%s runs %s: it was there when workers died", name, how)
+            log.warning("%s runs %s: it was there when workers died", name, _company(len(jobs)))
             self._dispatcher.unpark(job)
         worker.send(jobs)
 
@@ -321,3 +317,21 @@ class Quarantine:
         self._release(self._suspects.pop(number) for number in self._trials.withdraw())
         acquitted, self._acquitted = self._acquitted, []
         self._release(acquitted)
+
+
+def _kept(jobs: int) -> str:
+    """What became of the jobs of a worker that died."""
+    if jobs == 0:
+        return "it was idle"
+    return (
+        "the job that it had is not lost"
+        if jobs == 1
+        else f"the {jobs} jobs that it had are not lost"
+    )
+
+
+def _company(jobs: int) -> str:
+    """With whom one of so many suspects runs."""
+    if jobs == 1:
+        return "alone"
+    return "with another suspect" if jobs == 2 else f"with {jobs - 1} other suspects"

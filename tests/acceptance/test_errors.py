@@ -48,8 +48,8 @@ def the_line(ended: subprocess.CompletedProcess[str]) -> str:
     ("args", "said"),
     [
         (["--nonsense"], "--nonsense"),
-        (["-c", "0", "-r", EMPTY], "-c 0: must be a whole number of at least 1"),
-        (["-c", "many", "-r", EMPTY], "-c many: must be a whole number of at least 1"),
+        (["-c", "0", "-r", EMPTY], "-c 0: must be a whole number, 1 or more"),
+        (["-c", "many", "-r", EMPTY], "-c many: must be a whole number, 1 or more"),
         (["-r", EMPTY, "-C", "/nowhere/sidekiq.yml"], "-C /nowhere/sidekiq.yml: no such file"),
         (["-r", "/nowhere/app.rb"], "-r /nowhere/app.rb: no such file"),
     ],

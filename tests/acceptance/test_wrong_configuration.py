@@ -15,7 +15,7 @@ from .test_errors import EMPTY, start, the_line
 
 pytestmark = pytest.mark.acceptance
 
-POSITIVE = "must be a whole number of at least 1"
+POSITIVE = "must be a whole number, 1 or more"
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_what_sidekiq_takes_is_taken_with_a_warning(tmp_path: Path) -> None:
         server.wait_ready()
         written = log.read_text()
 
-    assert 'queues: the weight "many" of 2 is no whole number of at least 0' in written
-    assert "queues: the weight -2 of mid is no whole number of at least 0" in written
+    assert 'queues: the weight "many" of 2 must be a whole number, 0 or more' in written
+    assert "queues: the weight -2 of mid must be a whole number, 0 or more" in written
     assert "queues: nil is a queue without a name" in written
     assert "is taken as a name; write [NAME, WEIGHT]" in written
     assert "capsule idle has no queues and runs no jobs" in written

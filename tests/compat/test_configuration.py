@@ -69,9 +69,9 @@ def test_the_version_is_printed(stand: Stand) -> None:
     [
         (("-r", APP, "--nonsense"), "--nonsense"),
         (("-r", APP, "-C", "/nowhere.yml"), "-C /nowhere.yml: no such file"),
-        (("-r", APP, "-c", "0"), "-c 0: must be a whole number of at least 1"),
-        (("-r", APP, "-c", "many"), "-c many: must be a whole number of at least 1"),
-        (("-r", APP, "-t", "0"), "-t 0: must be a whole number of at least 1"),
+        (("-r", APP, "-c", "0"), "-c 0: must be a whole number, 1 or more"),
+        (("-r", APP, "-c", "many"), "-c many: must be a whole number, 1 or more"),
+        (("-r", APP, "-t", "0"), "-t 0: must be a whole number, 1 or more"),
         (("-r", "/nowhere"), "-r /nowhere: no such file or folder"),
         (("-r", str(APPS / "startup_fails.rb")), "no startup today"),
     ],

@@ -167,3 +167,16 @@ def test_status_says_which_redis_it_asked_and_that_nobody_is_there(
         f"Redis at unix://{server.socket}?db=0\n"
         "no gokiq-fast is there; is it the app's Redis? --redis URL asks another one\n"
     )
+
+
+def test_the_record_that_a_dead_gokiq_leaves_is_no_sidekiq(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    client.sadd("processes", GOKIQ)
+    client.hset(GOKIQ, "info", json.dumps({"queues": ["mailers"], "gokiq": "0.1.0"}))
+    client.sadd("queues", "mailers")
+
+    _, said = gokiq(server, "status")
+
+    assert "Sidekiq" not in said
+    assert "0 processes with 0 workers" in said

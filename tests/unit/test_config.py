@@ -132,7 +132,7 @@ def test_a_flag_beats_the_environment() -> None:
 @pytest.mark.parametrize(
     ("argv", "environ", "says"),
     [
-        (["-c", "0"], {}, "-c 0: must be a whole number of at least 1"),
+        (["-c", "0"], {}, "-c 0: must be a whole number, 1 or more"),
         (["-c", "many"], {}, "-c many: must be a whole number"),
         (["-t", "-1"], {}, "-t -1: must be a whole number"),
         (["--workers", "x"], {}, "--workers x: must be a whole number"),

@@ -13,7 +13,7 @@ module Gokiq
 			NAMES = %w[config/sidekiq.yml config/sidekiq.yml.erb].freeze
 
 			# What a number of threads or seconds has to be.
-			POSITIVE = "must be a whole number of at least 1"
+			POSITIVE = "must be a whole number, 1 or more"
 
 			# @parameter named [String | Nil] That of `-C`.
 			# @parameter folder [String] Where Sidekiq looks otherwise.

@@ -77,7 +77,7 @@ module Gokiq
 				return "#{key}: #{entry.inspect} is a queue without a name" if name.to_s.empty?
 				return if weight.nil? || weight.to_s.match?(/\A\s*\d+\s*\z/)
 
-				"#{key}: the weight #{weight.inspect} of #{name} is no whole number of at least 0 and counts as #{[weight.to_i, 1].max}"
+				"#{key}: the weight #{weight.inspect} of #{name} must be a whole number, 0 or more; it counts as #{[weight.to_i, 1].max}"
 			end
 		end
 	end
