@@ -141,13 +141,13 @@ class RedisLink:
 
     async def _translated(self, error: Exception) -> Exception:
         text = str(error)
+        if turned_away := self._turned_away(error):
+            await self.close()
+            return turned_away
         if isinstance(error, rex.ResponseError) and not _is_passing(error, text):
             if isinstance(error, rex.NoScriptError):
                 return ReplyError("NOSCRIPT " + text)
             return ReplyError(text)
-        if isinstance(error, rex.ConnectionError) and (turned_away := self._turned_away(error)):
-            await self.close()
-            return turned_away
         return await self._lost(_cause(error) or f"no reply within {REPLY_TIMEOUT_S:g} s")
 
     async def _lost(self, cause: str) -> ConnectionLost:
@@ -157,12 +157,13 @@ class RedisLink:
     def _loss(self, cause: str) -> ConnectionLost:
         return ConnectionLost(f"Redis at {self._address} does not answer: {cause}")
 
-    def _turned_away(self, error: rex.ConnectionError) -> ConnectionLost | None:
+    def _turned_away(self, error: Exception) -> ConnectionLost | None:
         """What a server says that is there and does not let us in. It may let us in later, so this
         counts as a lost connection.
         """
         where, address = f"Redis at {self._address}", self._address
-        if isinstance(error.__context__ or error, rex.AuthenticationError):
+        is_refused = isinstance(error, rex.ConnectionError)
+        if is_refused and isinstance(error.__context__ or error, rex.AuthenticationError):
             if address.password is None:
                 return ConnectionLost(
                     f"{where} wants a password, and none is given", "the password"

@@ -75,6 +75,15 @@ def test_a_redis_that_is_not_there_is_named_once(url: str, cause: str) -> None:
     assert next_step == "start Redis or correct REDIS_URL"
 
 
+def test_a_database_that_is_not_there_is_named_where_no_password_is_wanted(
+    server: RedisServer,
+) -> None:
+    text, next_step = why_not(f"unix://{server.socket}?db=99")
+
+    assert text == f"Redis at unix://{server.socket}?db=99 has no database 99"
+    assert next_step == "correct the database's number in REDIS_URL"
+
+
 def test_commands_say_it_in_one_line_with_where_the_address_stands(guarded: RedisServer) -> None:
     env = {**os.environ, "REDIS_URL": f"unix://{guarded.socket}"}
     ended = subprocess.run(
