@@ -82,7 +82,10 @@ def test_kill_9_of_the_orchestrator_loses_nothing(stage: Stage) -> None:
 def test_a_claim_that_the_process_does_not_know_of_is_run_by_an_audit(stage: Stage) -> None:
     server = stage.gokiq("-c", "5", "--workers", "1")
     at = server.argv.index("gokiq")
-    often = "from gokiq import cli, reconcile; reconcile.AUDIT_S = 0.5; cli.main()"
+    often = (
+        "from gokiq.claiming import reconcile; from gokiq.commands import main; "
+        "reconcile.AUDIT_S = 0.5; main.main()"
+    )
     server.argv[at - 1 : at + 1] = ["-c", often]
     with server:
         server.wait_ready()

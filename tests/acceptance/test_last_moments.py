@@ -44,15 +44,33 @@ def test_signals_until_the_very_end_change_nothing(stage: Stage) -> None:
 
 
 def test_ctrl_c_while_modules_are_loaded_is_no_traceback(stage: Stage) -> None:
-    for _ in range(3):
+    struck = 0
+    for _ in range(20):  # on a busy machine we may look too late
+        log = stage.folder / "gokiq.log"
+        seen = log.stat().st_size if log.exists() else 0
         with stage.gokiq("-c", "5", "--workers", "1") as server:
-            server.wait_until(lambda s=server: catches(s.pid), timeout_s=10, what="Python was up")
-            server.wait_until(
-                lambda s=server: not catches(s.pid), timeout_s=10, what="it had the default"
-            )
-            server.send_signal(signal.SIGINT)
-            assert server.wait(10) in (-signal.SIGINT, 0)
+            if strikes(server, seen):
+                struck += 1
+                assert server.wait(10) in (-signal.SIGINT, 0)
+        if struck == 3:
+            break
+    assert struck == 3
     assert "Traceback" not in (stage.folder / "gokiq.log").read_text()
+
+
+def strikes(server: Child, seen: int) -> bool:
+    """Send INT while modules are loaded: Python catches it once it is up, then nobody does until
+    the server does. False when the server was up before we saw that, by what its log has beyond
+    these bytes.
+    """
+    was_up = False
+    while b"starting: booting" not in server.log.read_bytes()[seen:]:
+        is_caught = catches(server.pid)
+        if was_up and not is_caught:
+            server.send_signal(signal.SIGINT)
+            return True
+        was_up = was_up or is_caught
+    return False
 
 
 def catches(pid: int) -> bool:
