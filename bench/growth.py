@@ -14,7 +14,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from bench.growth_axes import AXES, PUSHES
-from bench.growth_report import Window, describe, summarise, tables, with_all
+from bench.growth_report import Window, describe, parts_of, summarise, tables, with_parts
 from bench.growth_rig import measure, measure_push
 from bench.machine import describe_machine
 from devtools.failure import DevError, short_path
@@ -23,9 +23,12 @@ from devtools.redis_server import RedisServer
 
 #: Where the figures and the pictures go.
 OUT = ROOT / "tmp" / "bench"
-#: The page that shows the tables.
-PAGE = ROOT / "docs" / "scaling.md"
-#: The picture on that page.
+#: The pages that show the tables, and which.
+PAGES = {
+    ROOT / "docs" / "scaling.md": ("made", "capacity", "pushes"),
+    ROOT / "docs" / "scaling-research.md": ("made", "growth"),
+}
+#: The picture on the second of them.
 PICTURE = ROOT / "docs" / "images" / "growth.png"
 #: How often every point is measured, all points in turn, so that a change of the machine's mood
 #: meets them all.
@@ -84,12 +87,17 @@ def _draw(report: dict[str, Any], out: Path) -> None:
 
 
 def _show(report: dict[str, Any]) -> None:
-    """Put the tables and the picture of all curves into the page. Raises ValueError."""
+    """Put the tables and the picture of all curves into the pages. Raises ValueError."""
     from bench.growth_plots import draw_all
 
-    page = with_all(PAGE.read_text(encoding="utf-8"), report)
+    parts = parts_of(report)
+    pages = {
+        path: with_parts(path.read_text(encoding="utf-8"), {name: parts[name] for name in names})
+        for path, names in PAGES.items()
+    }
     draw_all(report["axes"], PICTURE)
-    PAGE.write_text(page, encoding="utf-8")
+    for path, page in pages.items():
+        path.write_text(page, encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -132,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--page",
         action="store_true",
-        help="measure nothing, put the tables of growth.json and a picture into docs/scaling.md",
+        help="measure nothing, put the tables of growth.json and a picture into docs/scaling*.md",
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""From windows to curves: medians, how flat each is, the tables of docs/scaling.md. Pure."""
+"""From windows to curves: medians, how flat each is, the tables of docs/scaling*.md. Pure."""
 
 from __future__ import annotations
 
@@ -184,20 +184,26 @@ def with_part(page: str, name: str, text: str) -> str:
     return f"{head}{begin}\n{text}\n{end}{tail}"
 
 
-def with_all(page: str, report: Mapping[str, Any]) -> str:
-    """The page with all that it shows of a report."""
+def parts_of(report: Mapping[str, Any]) -> dict[str, str]:
+    """All that the pages show of a report, by the name of its marks. Raises ValueError when it is
+    of some curves only.
+    """
     machine = report["machine"]
     made = (
         f"Measured {report['date'][:10]} by `{report['command']}`: {machine['cores']} cores of"
         f" {machine['cpu']}, Ruby {machine['ruby']} (YJIT {machine['yjit']}), Python"
         f" {machine['python']}, Redis {machine['redis']}, Sidekiq {machine['sidekiq']}."
     )
-    parts = {
+    return {
         "made": made,
         "capacity": capacity(report),
         "pushes": push_table(report),
         "growth": tables(report),
     }
+
+
+def with_parts(page: str, parts: Mapping[str, str]) -> str:
+    """The page with these parts between their marks. Raises ValueError when it lacks any."""
     for name, text in parts.items():
         page = with_part(page, name, text)
     return page
