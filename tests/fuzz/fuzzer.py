@@ -14,7 +14,10 @@ import atheris.core_with_libfuzzer  # type: ignore[import-untyped]
 
 # For coverage.c in the extensions, which are imported next.
 os.environ["GOKIQ_LIBFUZZER"] = atheris.core_with_libfuzzer.__file__
-OURS = [f"gokiq.{name}" for name in ("_core_py", "_payload_py", "app", "monitor", "promotion")]
+OURS = [
+    f"gokiq.{name}"
+    for name in ("_core_py", "_payload_py", "app.info", "workers.vitals", "sidekiq.promotion")
+]
 with atheris.instrument_imports(include=[*OURS, "tests.fuzz.shape"]):
     from tests.fuzz.targets import TARGETS
 
