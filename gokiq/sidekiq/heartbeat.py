@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gokiq import __version__
 from gokiq.app.info import AppInfo
 from gokiq.core import Arg, Job
 from gokiq.errors import ConnectionLost, ReplyError
@@ -199,8 +198,6 @@ def _info(app: AppInfo, identity: Identity) -> str:
             "identity": identity.name,
             "version": app.sidekiq,
             "embedded": False,
-            # Sidekiq reads no such key. Beside its processes we know our own by it.
-            "gokiq": __version__,
         },
         ensure_ascii=False,
         separators=(",", ":"),

@@ -25,6 +25,8 @@ from gokiq.store.owners import Owners
 
 #: How long processes have to answer, seconds; of those that do not, only what Redis says is known.
 PATIENCE_S = 2.0
+#: Sidekiq beats every 10 s; one that has not for so long is gone, seconds.
+SILENT_S = 25.0
 #: How often we look for answers, seconds.
 LOOK_S = 0.02
 #: The oldest jobs of a queue that are looked at for the names of their classes.
@@ -66,19 +68,20 @@ class SidekiqProcess:
 
 
 async def sidekiqs(link: RedisLink) -> list[SidekiqProcess]:
-    """Those that have a record. Raises ConnectionLost, ReplyError."""
+    """Those that have a record and beat. Raises ConnectionLost, ReplyError."""
     members, owners = await link.pipeline([("SMEMBERS", "processes"), ("HKEYS", OWNERS)])
     names = sorted(set(map(_text, members)) - set(map(_text, owners)))
     if not names:
         return []
     infos = await link.pipeline([("HGET", name, "info") for name in names])
+    beats = await link.pipeline([("HGET", name, "beat") for name in names])
     works = await link.pipeline([("HVALS", f"{name}:work") for name in names])
+    now = float((await link.call("TIME"))[0])
     found = []
-    for name, info, work in zip(names, infos, works, strict=True):
-        about = _object(info)
-        queues = about.get("queues")
-        # The record of a gokiq process outlives it for a minute.
-        if isinstance(queues, list) and "gokiq" not in about:
+    for name, info, beat, work in zip(names, infos, beats, works, strict=True):
+        queues = _object(info).get("queues")
+        # A record outlives its process for a minute, that of a gokiq process as well.
+        if isinstance(queues, list) and now - _number(beat) < SILENT_S:
             running = Counter(str(_object(one).get("queue")) for one in work)
             found.append(SidekiqProcess(name, frozenset(map(str, queues)), running))
     return found
@@ -147,6 +150,13 @@ def _object(text: bytes | str | None) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _number(text: bytes | str | None) -> float:
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0
 
 
 def _text(value: bytes | str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import pytest
@@ -39,7 +40,8 @@ def gokiq(server: RedisServer, *words: str) -> tuple[int, str]:
 def add_sidekiq(client: redis.Redis, *queues: str) -> None:
     """The record of a real Sidekiq, with a job of the first queue at work."""
     client.sadd("processes", SIDEKIQ)
-    client.hset(SIDEKIQ, "info", json.dumps({"queues": queues}))
+    record = {"info": json.dumps({"queues": queues}), "beat": time.time()}
+    client.hset(SIDEKIQ, mapping=record)
     client.hset(f"{SIDEKIQ}:work", "tid", json.dumps({"queue": queues[0], "payload": "{}"}))
 
 
@@ -169,11 +171,12 @@ def test_status_says_which_redis_it_asked_and_that_nobody_is_there(
     )
 
 
-def test_the_record_that_a_dead_gokiq_leaves_is_no_sidekiq(
+def test_the_record_that_a_dead_process_leaves_is_no_sidekiq(
     server: RedisServer, client: redis.Redis
 ) -> None:
     client.sadd("processes", GOKIQ)
-    client.hset(GOKIQ, "info", json.dumps({"queues": ["mailers"], "gokiq": "0.1.0"}))
+    record = {"info": json.dumps({"queues": ["mailers"]}), "beat": time.time() - 30}
+    client.hset(GOKIQ, mapping=record)
     client.sadd("queues", "mailers")
 
     _, said = gokiq(server, "status")

@@ -29,7 +29,7 @@ local taken, gone, refusal = pick(KEYS[1], KEYS[2], tonumber(ARGV[1]), ARGV, 4, 
   tonumber(ARGV[2]), admit)
 return { taken, gone, refusal or '' }
 """
-SOURCE = files("gokiq").joinpath("lua", "pick.lua").read_bytes() + DRIVER
+SOURCE = files("gokiq.store").joinpath("lua", "pick.lua").read_bytes() + DRIVER
 QUEUE, CLAIMS = "queue:a", "gokiq:claims:me:a"
 Pick = Callable[..., tuple[list[int], list[int], bytes]]
 
