@@ -30,3 +30,12 @@ def test_every_link_to_a_file_finds_it(page: str) -> None:
 
 def test_the_readme_is_read_in_five_minutes() -> None:
     assert len((ROOT / "README.md").read_text().split()) <= README_WORDS
+
+
+def test_what_was_found_names_tests_that_are_there() -> None:
+    page = (ROOT / "tests" / "findings.md").read_text()
+
+    named = set(re.findall(r"`((?:tests|sidecar|examples)/[\w/]+\.\w+)`", page))
+
+    assert len(named) > 50
+    assert sorted(path for path in named if not (ROOT / path).exists()) == []
