@@ -125,7 +125,7 @@ ACTIONS = {
     Async { sleep(LONG_S) && latch.count_down }
     latch.wait
   end,
-  "names of hosts (DNS): Ruby's `Resolv`" => lambda do
+  "host names (DNS): Ruby's `Resolv`" => lambda do
     Resolv::DNS.new(nameserver_port: [["127.0.0.1", nameserver]], search: [], ndots: 1).getresource("x.test", Resolv::DNS::Resource::IN::A)
   end,
   "waiting inside `Enumerator#next`" => -> { Enumerator.new { |out| out << sleep(LONG_S) }.next },
