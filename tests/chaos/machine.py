@@ -82,7 +82,7 @@ def a_worker_that_hangs(stand: Stand) -> None:
 
 @scenario(11, jobs=600)
 def a_job_that_the_kernel_kills_each_time(stand: Stand) -> None:
-    """As for lack of memory: the third time it is dead, and says why."""
+    """As for lack of memory: it is found among its neighbours, is dead then, and says why."""
     with stand.gokiq("-c", "30", "--workers", "2") as server:
         since = now_ms()
         [jid] = stand.push_next(1, "DeadlyJob", "KILL")
@@ -94,7 +94,8 @@ def a_job_that_the_kernel_kills_each_time(stand: Stand) -> None:
     ]
     assert job["error_class"] == "Gokiq::WorkerCrash", job
     assert "SIGKILL" in str(job["error_message"]), job
-    assert sum(run.jid == jid for run in stand.runs()) == 3
+    # Twice among all, then with half of those who were there, a quarter, and so on, until alone.
+    assert 3 <= sum(run.jid == jid for run in stand.runs()) <= 8
 
 
 @scenario(14, jobs=600)
